@@ -1,0 +1,106 @@
+"""Which process holds a folder, is it still alive, and how to end it with all its children."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from synthct.errors import UserError
+
+_SAME_START_S = 1.5
+
+
+def start_time(pid: int) -> float | None:
+    """Seconds since 1970 at which process ``pid`` started, or None where there is none."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def is_running(pid: int, started: float) -> bool:
+    """Whether the process that had ``pid`` at ``started`` still runs (a reused number does not count)."""
+    now = start_time(pid)
+    return now is not None and abs(now - started) < _SAME_START_S
+
+
+def end_tree(pid: int, started: float, patience_s: float = 5.0) -> None:
+    """End a process and all its descendants: asked first, killed after ``patience_s`` seconds."""
+    if not is_running(pid, started):
+        return
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        try:
+            process.terminate()
+        except psutil.NoSuchProcess:
+            continue
+    _, alive = psutil.wait_procs(family, timeout=patience_s)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=patience_s)
+
+
+class FolderLock:
+    """Hold a folder for this process: a ``lock`` file with PID and start time, removed on leaving.
+
+    A lock whose process no longer runs is taken over.
+
+    Raises
+    ------
+    UserError
+        When another running process holds the folder.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / "lock"
+
+    def __enter__(self) -> FolderLock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        mine = json.dumps({"pid": os.getpid(), "started": start_time(os.getpid())})
+        for _ in range(3):
+            try:
+                descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            except FileExistsError:
+                holder = lock_holder(self.folder)
+                if holder is not None:
+                    raise UserError(
+                        f"The folder {self.folder} is in use by process {holder[0]}.",
+                        "Two runs cannot share one folder.",
+                        "Wait for it to end, or choose another folder.",
+                    ) from None
+                self.path.unlink(missing_ok=True)
+                continue
+            with os.fdopen(descriptor, "w") as file:
+                file.write(mine)
+            return self
+        raise UserError(
+            f"The folder {self.folder} could not be locked.", "Another run is starting in it.", "Try again."
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def lock_holder(folder: Path | str) -> tuple[int, float] | None:
+    """PID and start time of the running process that holds ``folder``, or None."""
+    try:
+        content = json.loads((Path(folder) / "lock").read_text())
+        pid, started = int(content["pid"]), float(content["started"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return (pid, started) if is_running(pid, started) else None
