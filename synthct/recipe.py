@@ -1,0 +1,281 @@
+"""A recipe: every number of one training, read from YAML, typed, and stored with the run.
+
+A preset is a published recipe (``synthct/presets/*.yaml``); a user's own is a copy of that file.
+A recipe names networks, methods and scalings of this package and never a class to import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthct.errors import UserError
+
+Options = dict[str, Any]
+"""An entry ``{"name": ..., option: value, ...}`` whose options are checked by what the name stands for."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to a case's volumes before any network sees them (row A1)."""
+
+    registration: str = "none"
+    """CT onto MR: none, rigid, affine or bspline. Identity is kept where the result is no better."""
+    bias_correction: bool = False
+    """N4 on the MR."""
+    remove_couch: bool = False
+    """Set everything outside the body in the CT to air."""
+    spacing: tuple[float, float, float] | None = None
+    """x, y, z in mm of the grid that is trained on; None keeps the MR's own."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training sample, input and target alike (intensity: input only). All off by default."""
+
+    flip: bool = False
+    """Left-right mirror image with probability 1/2."""
+    rotation_degrees: float = 0.0
+    """In-plane rotation drawn from ±this."""
+    scale: float = 0.0
+    """In-plane zoom drawn from 1 ± this."""
+    translation_voxels: float = 0.0
+    """In-plane shift drawn from ±this, in voxels."""
+    gamma: float = 0.0
+    """Input intensity to the power exp(±this)."""
+    bias_field: float = 0.0
+    """Amplitude of a smooth multiplicative field on the input."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which samples are drawn from the prepared volumes."""
+
+    planes: tuple[str, ...] = ("axial",)
+    """Planes that slices are taken from: axial, coronal, sagittal."""
+    size: tuple[int, int] = (256, 256)
+    """Rows and columns of a sample; smaller slices are padded, larger ones cropped at random."""
+    neighbours: int = 0
+    """Slices on either side given to the network as further input channels (2.5D)."""
+    paired: bool = True
+    """False: input and target slices are drawn independently of each other."""
+    body_only: bool = True
+    """Leave out slices in which the body covers less than 1 % of the pixels."""
+    input_scaling: Options = field(default_factory=lambda: {"name": "umea-mr"})
+    target_scaling: Options = field(default_factory=lambda: {"name": "umea-ct"})
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long, how much at once, and what is kept."""
+
+    batch: int = 8
+    epochs: int = 100
+    """Passes over the training slices; ``steps`` overrides it."""
+    steps: int | None = None
+    """Training steps in all; None: as many as ``epochs`` gives."""
+    steps_per_epoch: int | None = None
+    """Steps after which validation, sample grid and checkpoint come; None: one pass over the slices."""
+    seed: int = 0
+    precision: str = "auto"
+    """auto (16-bit mixed where the device has it), 32-true, bf16-mixed, 16-mixed or 64-true."""
+    ema: float | None = None
+    """Decay of the running mean of the weights that is validated and kept; None: the weights themselves."""
+    validate_every: int = 1
+    """Epochs between validations on whole volumes."""
+    patience: int | None = None
+    """Stop after this many validations without a better one; None: never."""
+    validation_volumes: int | None = None
+    """Validate on the first this many cases of the validation part; None: all."""
+    workers: int = 0
+    """Processes that prepare batches ahead; 0: the training process itself."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training in full.
+
+    ``networks`` and ``optimisers`` map a role of the method (``generator``, ``discriminator``, ...) to an entry
+    ``{"name": ..., options}``; ``method`` is such an entry too. Their options are checked when they are built.
+    """
+
+    name: str
+    source: str
+    """Where the numbers come from."""
+    method: Options
+    networks: dict[str, Options]
+    optimisers: dict[str, Options]
+    task: str = "mr-to-ct"
+    preparation: Preparation = field(default_factory=Preparation)
+    data: Data = field(default_factory=Data)
+    training: Training = field(default_factory=Training)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON/YAML values, every default written out."""
+        return typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))
+
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package, sorted."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """Read a preset by name or a recipe by path, then apply ``overrides`` (dotted key → YAML text).
+
+    A key may be shortened to its last part where that is unambiguous: ``batch`` for ``training.batch``.
+
+    Raises
+    ------
+    UserError
+        Unknown preset, unreadable file, unknown key or a value of the wrong type; the message names it.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(
+                f"The recipe {path} does not exist.", todo="Give the path of a YAML file or a preset's name."
+            )
+    else:
+        path = PRESETS / f"{name_or_path}.yaml"
+        if not path.is_file():
+            raise UserError(
+                f"There is no preset named {name_or_path}.",
+                _close(str(name_or_path), preset_names()),
+                "`synthct presets` lists them.",
+            )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"The recipe {path} cannot be read.", f"{error}.", "Correct the file.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"The recipe {path} is not a list of keys and values.", todo="Copy a preset and edit that.")
+    for key, text in (overrides or {}).items():
+        _override(content, key, yaml.safe_load(text) if isinstance(text, str) else text)
+    return recipe_from_dict(content, str(path))
+
+
+def recipe_from_dict(content: Mapping[str, Any], origin: str = "recipe") -> Recipe:
+    """Build a typed recipe from plain values; ``origin`` is named in errors."""
+    return typing.cast(Recipe, typed(Recipe, content, origin))
+
+
+def typed(kind: type, content: Any, origin: str, key: str = "") -> Any:
+    """Convert plain values to dataclass ``kind``, checking every key and type.
+
+    Raises
+    ------
+    UserError
+        Naming ``origin`` and the dotted key that is unknown, missing or of the wrong type.
+    """
+    where = f"`{key}` of {origin}" if key else origin
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(content, Mapping):
+            raise UserError(f"{where} must hold keys and values.", f"It is {content!r}.")
+        hints = typing.get_type_hints(kind)
+        names = [entry.name for entry in dataclasses.fields(kind)]
+        for name in content:
+            if name not in names:
+                raise UserError(
+                    f"{where} has no key `{name}`.", _close(str(name), names), f"Known: {', '.join(names)}."
+                )
+        missing = [
+            entry.name
+            for entry in dataclasses.fields(kind)
+            if entry.name not in content
+            and entry.default is dataclasses.MISSING
+            and entry.default_factory is dataclasses.MISSING
+        ]
+        if missing:
+            raise UserError(f"{where} lacks `{', '.join(missing)}`.", todo="Add it, or start from a preset.")
+        values = {
+            name: typed(hints[name], value, origin, f"{key}.{name}" if key else str(name))
+            for name, value in content.items()
+        }
+        return kind(**values)
+    origin_type, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin_type in (typing.Union, types.UnionType):
+        if content is None and type(None) in arguments:
+            return None
+        return typed(next(a for a in arguments if a is not type(None)), content, origin, key)
+    if origin_type is tuple:
+        if isinstance(content, str) or not isinstance(content, Iterable):
+            raise UserError(f"{where} must be a list.", f"It is {content!r}.")
+        items = list(content)
+        if arguments[-1] is not Ellipsis and len(items) != len(arguments):
+            raise UserError(f"{where} must have {len(arguments)} entries.", f"It is {content!r}.")
+        return tuple(typed(arguments[0], item, origin, key) for item in items)
+    if origin_type is dict or kind is dict:
+        if not isinstance(content, Mapping):
+            raise UserError(f"{where} must hold keys and values.", f"It is {content!r}.")
+        return dict(content)
+    if kind is float and isinstance(content, int | float) and not isinstance(content, bool):
+        return float(content)
+    if kind is Any or (isinstance(content, kind) and not (kind is int and isinstance(content, bool))):
+        return content
+    raise UserError(f"{where} must be of type {kind.__name__}.", f"It is {content!r}.")
+
+
+def _override(content: dict[str, Any], key: str, value: Any) -> None:
+    path = key.split(".")
+    if len(path) == 1:
+        matches = [full for full in _known_keys(content) if full.split(".")[-1] == key]
+        exact = [full for full in matches if full == key]
+        if len(exact or matches) > 1:
+            raise UserError(f"The option --{key} is ambiguous.", f"It may be {', '.join(sorted(matches))}.")
+        if not matches:
+            known = {full.split(".")[-1] for full in _known_keys(content)}
+            raise UserError(f"There is no recipe key `{key}`.", _close(key, known), "`synthct presets NAME` shows all.")
+        path = (exact or matches)[0].split(".")
+    node = content
+    for part in path[:-1]:
+        child = node.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise UserError(f"The recipe key `{key}` does not exist.", f"`{part}` holds a single value.")
+        node = child
+    node[path[-1]] = value
+
+
+def _known_keys(content: Mapping[str, Any]) -> set[str]:
+    """Dotted names of everything that the dataclasses or the file itself define."""
+
+    def of_class(kind: type, prefix: str) -> Iterable[str]:
+        for name, hint in typing.get_type_hints(kind).items():
+            if dataclasses.is_dataclass(hint):
+                yield from of_class(typing.cast(type, hint), f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}"
+
+    def of_content(node: Mapping[str, Any], prefix: str) -> Iterable[str]:
+        for name, value in node.items():
+            if isinstance(value, Mapping):
+                yield from of_content(value, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}"
+
+    return set(of_class(Recipe, "")) | set(of_content(content, ""))
+
+
+def _close(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else ""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
