@@ -1,0 +1,165 @@
+"""All scores of one synthetic CT against its reference, with the definition of each, as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from synthct.errors import UserError
+from synthct.evaluation.image_scores import SYNTHRAD_2023, SYNTHRAD_2025, dice, mae, mean_error, psnr, tissue_mask
+from synthct.evaluation.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
+from synthct.volumes.geometry import array_of, grid_of, resample_onto, same_grid
+from synthct.volumes.hu import AIR_HU, TISSUES
+
+_BONE, _AIR = TISSUES["bone"][0], TISSUES["air"][1]
+
+DEFINITIONS: dict[str, str] = {
+    "mae_hu": "Mean absolute error in HU, not clipped (SynthRAD).",
+    "me_hu": "Mean of synthetic minus reference in HU, not clipped.",
+    "psnr_2500_db": "10·log10(2500² / mean squared error) in dB, not clipped (Umeå thesis, row A10).",
+    "psnr_synthrad2023_db": "PSNR in dB, both clipped to [-1024, 3000], data range 4024 (SynthRAD 2023).",
+    "psnr_synthrad2025_db": "PSNR in dB, both clipped to [-1024, 3071], data range 4095 (SynthRAD 2025).",
+    "ssim_synthrad2023": "SSIM, clipped to [-1024, 3000], -1024 outside the mask, shifted by +1024, uniform 7×7×7 "
+    "window, three voxels at every face left out (SynthRAD 2023).",
+    "msssim_synthrad2025": "MS-SSIM over five scales, clipped to [-1024, 3071], edge-padded to at least 97 voxels "
+    "(SynthRAD 2025).",
+    **{
+        f"mae_{tissue}_hu": f"Mean absolute error in HU where the reference is {tissue}: {low:g} to {high:g} HU."
+        for tissue, (low, high) in TISSUES.items()
+    },
+    "dice_bone": f"Dice overlap of bone, HU ≥ {_BONE:g} in each image; null where neither has any.",
+    "dice_air": f"Dice overlap of air, HU < {_AIR:g} in each image; null where neither has any.",
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores by name (see ``DEFINITIONS``); NaN where a score is not defined for this pair."""
+
+    values: dict[str, float]
+    region: str
+    """Over which voxels the scores run."""
+    voxels: int
+    notes: list[str] = field(default_factory=list)
+    """What the reader must know: resampled, a score left out and why."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Scores by name, and the definition of each; NaN as None, infinity as the text "inf"."""
+        return {
+            **{name: _json_number(value) for name, value in self.values.items()},
+            "region": self.region,
+            "voxels": self.voxels,
+            "notes": self.notes,
+            "definitions": {name: f"{DEFINITIONS[name]} Region: {self.region}." for name in self.values},
+        }
+
+
+def score_pair(
+    reference: sitk.Image,
+    synthetic: sitk.Image,
+    mask: sitk.Image | None = None,
+    names: tuple[str, str, str] = ("reference", "synthetic", "mask"),
+) -> Scores:
+    """Score a synthetic CT against its reference CT, both in HU.
+
+    A synthetic CT or mask on another grid is resampled onto the reference's (linear, nearest), and a note says so.
+
+    Parameters
+    ----------
+    mask
+        Voxels other than 0 count; None: the whole image.
+    names
+        How to name the three in messages (paths).
+
+    Raises
+    ------
+    UserError
+        When the images do not overlap, a value is NaN or infinite, or the mask is empty.
+    """
+    notes: list[str] = []
+    if not same_grid(grid_of(reference), grid_of(synthetic)):
+        synthetic = resample_onto(synthetic, reference, interpolation="linear", outside=AIR_HU)
+        notes.append("The synthetic CT was on another grid and was resampled onto the reference's (linear).")
+    if mask is not None and not same_grid(grid_of(reference), grid_of(mask)):
+        mask = resample_onto(mask, reference, interpolation="nearest", outside=0)
+        notes.append("The mask was on another grid and was resampled onto the reference's (nearest).")
+    arrays = array_of(reference), array_of(synthetic)
+    for array, name in zip(arrays, names, strict=False):
+        if not np.isfinite(array).all():
+            raise UserError(f"{name} holds NaN or infinite values.", todo="Repair the image before scoring it.")
+    inside = array_of(mask) != 0 if mask is not None else None
+    if inside is not None and not inside.any():
+        raise UserError(
+            f"{names[2]} marks no voxel of {names[0]}.",
+            "There is nothing to score.",
+            "Give a mask that covers the body.",
+        )
+    return score_arrays(*arrays, inside, notes)
+
+
+def score_arrays(
+    reference: NDArray[np.generic],
+    synthetic: NDArray[np.generic],
+    mask: NDArray[np.bool_] | None = None,
+    notes: list[str] | None = None,
+) -> Scores:
+    """Score two arrays (z, y, x, HU) of one shape over ``mask`` (None: everywhere)."""
+    notes = list(notes or [])
+    values = {
+        "mae_hu": mae(reference, synthetic, mask),
+        "me_hu": mean_error(reference, synthetic, mask),
+        "psnr_2500_db": psnr(reference, synthetic, mask, data_range=2500),
+        "psnr_synthrad2023_db": psnr(reference, synthetic, mask, data_range=4024, clip=SYNTHRAD_2023),
+        "psnr_synthrad2025_db": psnr(reference, synthetic, mask, data_range=4095, clip=SYNTHRAD_2025),
+        "ssim_synthrad2023": math.nan,
+        "msssim_synthrad2025": math.nan,
+    }
+    core = tuple(slice(WINDOW // 2, -(WINDOW // 2)) for _ in range(3))
+    if min(reference.shape) < WINDOW:
+        notes.append(f"SSIM is left out: it needs at least {WINDOW} voxels along every axis.")
+    elif mask is not None and not mask[core].any():
+        notes.append("SSIM is left out: the mask lies within three voxels of the volume's faces.")
+    else:
+        values["ssim_synthrad2023"] = ssim_synthrad2023(reference, synthetic, mask)
+        values["msssim_synthrad2025"] = msssim_synthrad2025(reference, synthetic, mask)
+        if min(reference.shape) < SMALLEST_SIDE:
+            notes.append(f"MS-SSIM is computed on a volume edge-padded to {SMALLEST_SIDE} voxels per axis.")
+    everywhere = mask if mask is not None else np.ones(reference.shape, dtype=bool)
+    for tissue in TISSUES:
+        region = tissue_mask(reference, tissue) & everywhere
+        values[f"mae_{tissue}_hu"] = mae(reference, synthetic, region) if region.any() else math.nan
+    for tissue in ("bone", "air"):
+        values[f"dice_{tissue}"] = dice(
+            tissue_mask(reference, tissue) & everywhere, tissue_mask(synthetic, tissue) & everywhere
+        )
+    region_name = "whole image, unmasked" if mask is None else "inside the mask"
+    return Scores(values, region_name, int(np.count_nonzero(everywhere)), notes)
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write scores (``Scores.to_dict()``) as JSON."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(rows: Mapping[str, Scores], path: Path) -> None:
+    """Write one line per case: its name and every score."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["case", "region", *DEFINITIONS])
+        for case, scores in rows.items():
+            writer.writerow([case, scores.region, *(scores.values.get(name, math.nan) for name in DEFINITIONS)])
+
+
+def _json_number(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else "inf"
