@@ -1,0 +1,177 @@
+"""A model's card, ``model.json``: what it translates, from what to what, and what it was trained on.
+
+Plain JSON that explains itself, so that a viewer can show it without torch. Its keys:
+
+``format``
+    1, the layout described here.
+``name``, ``task``, ``input``, ``target``, ``anatomy``, ``sequence``
+    What it is called and what it translates (``"mr-to-ct"``, ``"MR"``, ``"CT"``, ``"pelvis"``, ``"T2w"``).
+``network``, ``in_channels``, ``out_channels``
+    Entry of the network registry: ``{"name": ..., options}``, and its channels.
+``input_scaling``, ``target_scaling``
+    ``to_dict()`` of the intensity scalings.
+``planes``, ``neighbours``
+    Planes it was trained on (axial, coronal, sagittal) and slices on either side as further input channels.
+``size``
+    Rows and columns of a training sample: the size of a tile.
+``spacing``
+    x, y, z in mm after reorientation to axial (x to the left, y to the back, z to the head); null, or null or 0 in
+    one place: the input's own is kept.
+``hu_range``
+    Lowest and highest HU of the output.
+``bias_correction``
+    True where the training inputs were N4-corrected: the input is then corrected too.
+``statistics``
+    Of the training inputs, for the warning when an input is unlike them:
+    ``{"spacing_mm": [[low, high] for x, y, z], "extent_mm": [[low, high] for x, y, z], "intensity_p99": [low, high]}``.
+``training``
+    Preset, cohort summary, steps, date, scores.
+``intended_use``
+    One sentence for the user.
+``weights_sha256``
+    Of ``weights.safetensors`` beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from synthct.errors import UserError
+
+FORMAT = 1
+CARD = "model.json"
+WEIGHTS = "weights.safetensors"
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
+PLANES = ("axial", "coronal", "sagittal")
+
+_NEEDED: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "network": dict,
+    "in_channels": int,
+    "out_channels": int,
+    "input_scaling": dict,
+    "target_scaling": dict,
+    "size": list,
+    "hu_range": list,
+    "weights_sha256": str,
+}
+_DEFAULTS: dict[str, Any] = {
+    "task": "mr-to-ct",
+    "input": "MR",
+    "target": "CT",
+    "planes": ["axial"],
+    "neighbours": 0,
+    "spacing": None,
+    "bias_correction": False,
+    "statistics": {},
+    "training": {},
+}
+
+
+def model_folder(path: Path | str) -> Path:
+    """Return the folder that holds ``model.json`` for a model folder, a run folder, or one of a model's two files.
+
+    Raises
+    ------
+    UserError
+        Nothing there, no model in it, or a pickle file, which is never opened.
+    """
+    path = Path(path)
+    if path.suffix.lower() in PICKLES:
+        raise UserError(
+            f"{path} is a pickle file and is not opened.",
+            "A pickle can run any program when it is loaded.",
+            f"Give a model folder with {CARD} and {WEIGHTS}.",
+        )
+    if path.name in (CARD, WEIGHTS):
+        path = path.parent
+    if not path.exists():
+        raise UserError(f"The model {path} does not exist.", todo="Give a run folder or a model folder.")
+    for folder in (path, path / "model"):
+        if (folder / CARD).is_file():
+            return folder
+    why = f"It has no {CARD}."
+    if path.is_dir() and any(entry.suffix.lower() in PICKLES for entry in path.iterdir()):
+        why = f"It has no {CARD}; pickle files are not opened, since they can run any program when loaded."
+    elif (path / "checkpoints").is_dir():
+        why = "The run has not kept a model yet: the first one is written after the first validation."
+    raise UserError(f"{path} holds no model.", why, f"Give a run folder or a folder with {CARD} and {WEIGHTS}.")
+
+
+def card_of(path: Path | str) -> dict[str, Any]:
+    """Read and check the card of the model at ``path`` (see `model_folder`), without its weights.
+
+    Raises
+    ------
+    UserError
+        Missing, unreadable or incomplete card, or one of a newer format.
+    """
+    return parse_card(model_folder(path) / CARD)
+
+
+def parse_card(path: Path) -> dict[str, Any]:
+    """Read and check one ``model.json``; optional keys get their defaults."""
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"The model card {path} cannot be read.", f"{error}.", "Fetch or export it again.") from error
+    if not isinstance(card, dict) or not isinstance(card.get("format"), int):
+        raise UserError(f"{path} is not a model card.", "It has no format number.", "Choose another model.")
+    if card["format"] > FORMAT:
+        raise UserError(
+            f"The model {path.parent} is of format {card['format']}.",
+            f"This version of SyntheticCT reads format {FORMAT}.",
+            "Update SyntheticCT.",
+        )
+    check_card(card, str(path))
+    return {**_DEFAULTS, **card}
+
+
+def check_card(card: dict[str, Any], origin: str) -> None:
+    """Check that what synthesis needs is there and of the right type; ``origin`` is named in errors.
+
+    Raises
+    ------
+    UserError
+        Naming the key.
+    """
+    for key, kind in _NEEDED.items():
+        value = card.get(key)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+            state = f"It is {value!r}." if key in card else "It is missing."
+            raise UserError(f"`{key}` of {origin} cannot be used.", state, "Export the model again.")
+    problems = {
+        "size": len(card["size"]) != 2 or not all(_is_count(side) and side > 0 for side in card["size"]),
+        "hu_range": len(card["hu_range"]) != 2 or not all(_is_number(limit) for limit in card["hu_range"]),
+        "planes": not set(card.get("planes", [])) <= set(PLANES),
+        "neighbours": not _is_count(card.get("neighbours", 0)),
+        "spacing": not _is_spacing(card.get("spacing")),
+        "network": not isinstance(card["network"].get("name"), str),
+    }
+    for key, wrong in problems.items():
+        if wrong:
+            raise UserError(f"`{key}` of {origin} cannot be used.", f"It is {card.get(key)!r}.", "Export it again.")
+    expected = 2 * card.get("neighbours", 0) + 1
+    if card["in_channels"] != expected or card["out_channels"] != 1:
+        raise UserError(
+            f"`in_channels` or `out_channels` of {origin} cannot be used.",
+            f"With {card.get('neighbours', 0)} neighbours they must be {expected} and 1; "
+            f"they are {card['in_channels']} and {card['out_channels']}.",
+            "Export the model again.",
+        )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_spacing(value: Any) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, list) and len(value) == 3 and all(v is None or (_is_number(v) and v >= 0) for v in value)

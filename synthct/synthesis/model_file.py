@@ -1,0 +1,158 @@
+"""Save and load a trained model: ``model.json`` beside ``weights.safetensors``. Data alone, never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from synthct.errors import UserError
+from synthct.networks.registry import build_network
+from synthct.synthesis.card import CARD, FORMAT, WEIGHTS, check_card, model_folder, parse_card
+from synthct.volumes.scaling import Scaling, make_scaling
+
+
+@dataclass
+class Model:
+    """A network with everything needed to apply it.
+
+    Parameters
+    ----------
+    network
+        Takes (N, in_channels, rows, columns) scaled intensities, returns (N, 1, rows, columns); in eval mode.
+    card
+        See `synthct.synthesis.card`.
+    folder
+        Where it came from, if from a file.
+    """
+
+    network: nn.Module
+    card: dict[str, Any]
+    folder: Path | None = None
+
+    @property
+    def input_scaling(self) -> Scaling:
+        """Scaling of the source intensities, not yet fitted to a volume."""
+        return make_scaling(self.card["input_scaling"])
+
+    @property
+    def target_scaling(self) -> Scaling:
+        """Scaling of the HU."""
+        return make_scaling(self.card["target_scaling"])
+
+    @property
+    def divisor(self) -> int:
+        """Number that rows and columns of the network's input must be multiples of."""
+        return int(getattr(self.network, "divisor", 1))
+
+
+def save_model(folder: Path | str, network: nn.Module, card: Mapping[str, Any]) -> Path:
+    """Write ``network`` and ``card`` as a model folder, replacing the model that was there, and return the folder.
+
+    Both files are written aside and synced before the first is renamed, so that a process killed at any moment
+    leaves a model that loads. ``format`` and ``weights_sha256`` of the card are set here.
+
+    Raises
+    ------
+    UserError
+        The card lacks something, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    weights = save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
+    card = {**card, "format": FORMAT, "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    check_card(json.loads(text), "the model card")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_synced(_aside(folder / WEIGHTS), weights)
+        _write_synced(_aside(folder / CARD), text.encode())
+        os.replace(_aside(folder / WEIGHTS), folder / WEIGHTS)
+        os.replace(_aside(folder / CARD), folder / CARD)
+    except OSError as error:
+        raise UserError(
+            f"The model cannot be written to {folder}.", f"{error.strerror}.", "Free space or choose another folder."
+        ) from error
+    return folder
+
+
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> Model:
+    """Load the model at ``path``: a run folder, a model folder or one of its files.
+
+    Raises
+    ------
+    UserError
+        Missing, truncated, of a newer format, with a wrong hash, an unknown network, or a pickle in place of
+        safetensors (never loaded).
+    """
+    folder = model_folder(path)
+    card = parse_card(folder / CARD)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise UserError(f"The model {folder} has no {WEIGHTS}.", todo="Copy or fetch the whole folder.")
+    found = _checked_hash(weights)
+    if found != card["weights_sha256"] and _aside(folder / CARD).is_file():
+        card = parse_card(_aside(folder / CARD))  # saving was cut between the two renames
+    if found != card["weights_sha256"]:
+        raise UserError(
+            f"The weights {weights} are not those of the model card.",
+            f"Their SHA-256 is {found[:12]}… and should be {card['weights_sha256'][:12]}….",
+            "The file is truncated or was changed: copy or fetch the whole folder again.",
+        )
+    network = build_network(card["network"], card["in_channels"], card["out_channels"])
+    try:
+        network.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise UserError(
+            f"The weights {weights} do not fit the network {card['network']['name']}.",
+            f"{str(error).splitlines()[0]}",
+            "Copy or export the model again.",
+        ) from error
+    network.requires_grad_(False)
+    return Model(network.eval().to(device), card, folder)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _checked_hash(path: Path) -> str:
+    """SHA-256 of a file that starts as a safetensors file does; anything else is refused unread."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+            whole = start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
+            if not whole and start.startswith((b"PK", b"\x80")):
+                raise UserError(
+                    f"{path} is a pickle in place of safetensors and is not loaded.",
+                    "A pickle can run any program when it is loaded.",
+                    "Fetch the model from its author again.",
+                )
+            if not whole:
+                raise UserError(
+                    f"{path} is not a whole safetensors file.",
+                    "It is truncated or of another kind.",
+                    "Copy or fetch the whole model folder again.",
+                )
+            digest.update(start)
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UserError(f"The weights {path} cannot be read.", f"{error.strerror}.") from error
+    return digest.hexdigest()
