@@ -1,0 +1,1 @@
+"""A cohort of cases: manifest, checks, preparation, split, cache, slices and augmentation."""

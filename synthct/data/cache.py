@@ -1,0 +1,112 @@
+"""The prepared volumes as memory-mapped arrays: made once, read a slice at a time, never loaded whole.
+
+Raw values are kept (HU as int16; MR as int16 where the source is, else float32), so that one cache serves every
+intensity scaling. Half precision is never used for HU: above 2048 it steps by 2.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthct.data.cohort import Case, Cohort
+from synthct.data.fingerprint import fingerprint
+from synthct.data.whole_folder import whole_folder
+from synthct.events import SILENT, Events
+from synthct.volumes.body import body_mask
+from synthct.volumes.geometry import array_of, require_same_grid, resample_onto, to_axial
+from synthct.volumes.read import read_image
+
+FORMAT = 1
+INT16 = np.iinfo(np.int16)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One case of the cache; the arrays are memory-mapped, read-only, axis order z, y, x (towards S, P, L).
+
+    ``shape`` is z, y, x; ``spacing`` is x, y, z in mm. Unpickled in another process, the arrays are mapped anew.
+    """
+
+    id: str
+    folder: Path
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+
+    @cached_property
+    def mr(self) -> np.ndarray:
+        """MR values as in the source, int16 or float32."""
+        return self._mapped("mr")
+
+    @cached_property
+    def ct(self) -> np.ndarray:
+        """HU, int16."""
+        return self._mapped("ct")
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """1 inside the body, uint8."""
+        return self._mapped("mask")
+
+    def _mapped(self, name: str) -> np.ndarray:
+        array: np.ndarray = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return array
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"id": self.id, "folder": self.folder, "shape": self.shape, "spacing": self.spacing}
+
+
+def open_cache(cohort: Cohort, folder: Path | str, events: Events = SILENT) -> dict[str, Volume]:
+    """Return the volumes of every used case, by id; what ``folder`` does not hold yet is made.
+
+    An entry is found by the content of its files: an unchanged case is never made again, a changed one always.
+    A process that is killed leaves no half-made entry.
+
+    Raises
+    ------
+    UserError
+        MR, CT and mask of a case are not on one grid (the cohort is not prepared), a file cannot be read, or
+        the folder cannot be written.
+    """
+    folder = Path(folder)
+    cases = cohort.used.cases
+    volumes = {}
+    for number, case in enumerate(cases):
+        key = fingerprint([case.mr, case.ct, case.mask], [FORMAT, case.mr_series, case.ct_series])
+        entry = folder / f"{case.id}-{key}"
+        if not (entry / "case.json").is_file():
+            _make(case, entry)
+        facts = json.loads((entry / "case.json").read_text(encoding="utf-8"))
+        volumes[case.id] = Volume(case.id, entry.absolute(), tuple(facts["shape"]), tuple(facts["spacing"]))
+        events.progress(number + 1, len(cases), "cache", case.id)
+    return volumes
+
+
+def _make(case: Case, entry: Path) -> None:
+    mr, ct = read_image(case.mr, case.mr_series), read_image(case.ct, case.ct_series)
+    require_same_grid(mr, ct, (f"The MR of case {case.id}", f"its CT {case.ct.name}"))
+    mask = body_mask(mr, "mr") if case.mask is None else resample_onto(read_image(case.mask), mr, "nearest", 0)
+    axial = to_axial(mr)
+    with whole_folder(entry) as aside:
+        np.save(aside / "mr.npy", stored_mr(array_of(axial)))
+        np.save(aside / "ct.npy", stored_ct(array_of(to_axial(ct))))
+        np.save(aside / "mask.npy", (array_of(to_axial(mask)) != 0).astype(np.uint8))
+        facts = {"format": FORMAT, "shape": list(reversed(axial.GetSize())), "spacing": list(axial.GetSpacing())}
+        (aside / "case.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def stored_mr(array: np.ndarray) -> np.ndarray:
+    """Return the MR as int16 where nothing is lost by it, else as float32."""
+    if array.dtype.kind in "iu" and array.min() >= INT16.min and array.max() <= INT16.max:
+        return array.astype(np.int16)
+    return array.astype(np.float32)
+
+
+def stored_ct(array: np.ndarray) -> np.ndarray:
+    """Return HU rounded to int16, values beyond its range kept at its ends."""
+    return np.clip(np.rint(array), INT16.min, INT16.max).astype(np.int16)

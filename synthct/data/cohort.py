@@ -1,0 +1,203 @@
+"""A cohort: the cases that a network is trained and tested on, as a manifest that a person may edit.
+
+``cohort.json`` names, per case, the MR, the CT, an optional body mask and what is known of the patient::
+
+    {"format": 1, "cases": [{"id": "p01", "mr": "p01_MR.nii.gz", "ct": "p01_CT.nii.gz", "sex": "F"}]}
+
+Paths are relative to the manifest where they can be, so that the folder can be moved as a whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synthct.errors import UserError
+from synthct.recipe import Preparation, typed
+
+FORMAT = 1
+CLINICAL = ("patient", "sex", "diagnosis", "centre")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One MR and CT of one patient. Two cases of one ``patient`` always stay in the same part of a split."""
+
+    id: str
+    mr: Path
+    """NIfTI, NRRD, MetaImage, or a DICOM folder."""
+    ct: Path
+    mask: Path | None = None
+    """Body mask on the MR's grid; None: made from the MR."""
+    mr_series: str | None = None
+    """Series instance UID where the DICOM folder ``mr`` holds several."""
+    ct_series: str | None = None
+    patient: str | None = None
+    """None: the case is a patient of its own."""
+    sex: str | None = None
+    diagnosis: str | None = None
+    centre: str | None = None
+    excluded: str | None = None
+    """Why the case is left out of training and scoring; None: it is used."""
+
+    @property
+    def patient_id(self) -> str:
+        """The patient's name for splitting: ``patient``, or the case's own id."""
+        return self.patient or self.id
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Cases, and how they were prepared: ``preparation`` is None for images as they came."""
+
+    cases: tuple[Case, ...]
+    root: Path
+    preparation: Preparation | None = None
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, case_id: str) -> Case:
+        for case in self.cases:
+            if case.id == case_id:
+                return case
+        raise UserError(
+            f"There is no case {case_id} in the cohort {self.root}.", f"It holds {', '.join(c.id for c in self.cases)}."
+        )
+
+    @property
+    def used(self) -> Cohort:
+        """The cohort without the excluded cases."""
+        return dataclasses.replace(self, cases=tuple(case for case in self.cases if case.excluded is None))
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    cases: tuple[dict[str, Any], ...]
+    format: int = FORMAT
+    preparation: Preparation | None = None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A case as it stands in the manifest: paths as text."""
+
+    id: str
+    mr: str
+    ct: str
+    mask: str | None = None
+    mr_series: str | None = None
+    ct_series: str | None = None
+    patient: str | None = None
+    sex: str | None = None
+    diagnosis: str | None = None
+    centre: str | None = None
+    excluded: str | None = None
+    findings: tuple[str, ...] = field(default_factory=tuple)
+
+
+def read_cohort(path: Path | str) -> Cohort:
+    """Read a manifest; relative paths in it are taken from its own folder.
+
+    Raises
+    ------
+    UserError
+        Missing or unreadable manifest, unknown key, an id that occurs twice, a file that does not exist.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "cohort.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"The cohort {path} does not exist.", todo="`synthct cohort FOLDER` makes one.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"The cohort {path} cannot be read.", f"{error}.", "It must be a JSON file.") from error
+    manifest: _Manifest = typed(_Manifest, content, str(path))
+    if manifest.format > FORMAT:
+        raise UserError(
+            f"The cohort {path} has format {manifest.format}.", f"This version reads up to {FORMAT}.", "Update synthct."
+        )
+    root = path.resolve().parent
+    cases = tuple(_case(typed(_Entry, entry, str(path), "cases"), root, path) for entry in manifest.cases)
+    seen: set[str] = set()
+    for case in cases:
+        if case.id.casefold() in seen:
+            raise UserError(f"The case {case.id} occurs twice in {path}.", todo="Give each case an id of its own.")
+        seen.add(case.id.casefold())
+    if not cases:
+        raise UserError(f"The cohort {path} has no cases.", todo="`synthct cohort FOLDER` makes one from a folder.")
+    return Cohort(cases, root, manifest.preparation)
+
+
+def _case(entry: _Entry, root: Path, manifest: Path) -> Case:
+    def found(name: str) -> Path | None:
+        text = getattr(entry, name)
+        if text is None:
+            return None
+        file = Path(os.path.normpath(root / text))
+        if not file.exists():
+            raise UserError(
+                f"{file} does not exist.",
+                f"It is the {name.upper() if name != 'mask' else 'mask'} of case {entry.id} in {manifest}.",
+                "Restore the file or take the case out of the manifest.",
+            )
+        return file
+
+    if not entry.id or any(character in '/\\:*?"<>|' for character in entry.id) or entry.id.startswith("."):
+        raise UserError(
+            f"The case id {entry.id!r} in {manifest} cannot be a file name.", todo="Use letters, digits, - and _."
+        )
+    values = {item.name: getattr(entry, item.name) for item in dataclasses.fields(Case)}
+    mr, ct = found("mr"), found("ct")
+    assert mr is not None and ct is not None
+    return Case(**{**values, "mr": mr, "ct": ct, "mask": found("mask")})
+
+
+def write_cohort(cohort: Cohort, path: Path | str, overwrite: bool = False) -> None:
+    """Write the manifest, whole or not at all.
+
+    Raises
+    ------
+    UserError
+        The file exists (and ``overwrite`` is False) or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists already.", todo="Choose another name, or remove it first.")
+    root = path.resolve().parent
+    content: dict[str, Any] = {"format": FORMAT}
+    if cohort.preparation is not None:
+        content["preparation"] = dataclasses.asdict(cohort.preparation)
+    content["cases"] = [_plain(case, root) for case in cohort.cases]
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another folder.") from error
+
+
+def _plain(case: Case, root: Path) -> dict[str, Any]:
+    plain = {name: value for name, value in dataclasses.asdict(case).items() if value is not None}
+    for name in ("mr", "ct", "mask"):
+        if name in plain:
+            plain[name] = _relative(plain[name], root)
+    return plain
+
+
+def _relative(path: Path, root: Path) -> str:
+    absolute = path.resolve()
+    try:
+        return Path(os.path.relpath(absolute, root)).as_posix()
+    except ValueError:  # another drive on Windows
+        return absolute.as_posix()
