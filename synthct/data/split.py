@@ -105,7 +105,7 @@ def split_by_patient(
         counts[int(np.argmax(counts))] -= 1
     held_out = _evenly(len(patients), sum(counts))
     order = _evenly(len(held_out), counts[0]) if len(held_out) else []
-    parts = {place: "test" for place in held_out} | {held_out[place]: "validation" for place in order}
+    parts = dict.fromkeys(held_out, "test") | {held_out[place]: "validation" for place in order}
     return _by_parts(cohort, {name: parts.get(place, "training") for place, name in enumerate(patients)}, seed)
 
 
@@ -209,7 +209,7 @@ def read_split(path: Path | str, cohort: Cohort | None = None) -> Split:
         }
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UserError(
-            f"The split {path} cannot be read.", f"{error}.", "It must be a split.json of a run."
+            f"The split {path} cannot be read.", f"{error}.", "It must be the split.json of a run."
         ) from error
     if stored_format > FORMAT:
         raise UserError(f"The split {path} is of format {stored_format}.", f"This version reads up to {FORMAT}.")
