@@ -7,8 +7,7 @@ A recipe names networks, methods and scalings of this package and never a class 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import types
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +17,7 @@ from typing import Any
 import yaml
 
 from synthct.errors import UserError
-
-Options = dict[str, Any]
-"""An entry ``{"name": ..., option: value, ...}`` whose options are checked by what the name stands for."""
+from synthct.options import Options, close_match, typed
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,9 @@ def preset_names() -> list[str]:
 def load_recipe(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Recipe:
     """Read a preset by name or a recipe by path, then apply ``overrides`` (dotted key → YAML text).
 
-    A key may be shortened to its last part where that is unambiguous: ``batch`` for ``training.batch``.
+    A key may leave out leading parts where that is unambiguous: ``batch`` for ``training.batch``,
+    ``generator.width`` for ``networks.generator.width``. An option of a network, method, optimiser or scaling need
+    not stand in the file: ``networks.generator.dropout``. A value may be a whole entry: ``{name: unet, width: 16}``.
 
     Raises
     ------
@@ -153,17 +152,17 @@ def load_recipe(name_or_path: str | Path, overrides: Mapping[str, str] | None = 
         if not path.is_file():
             raise UserError(
                 f"There is no preset named {name_or_path}.",
-                _close(str(name_or_path), preset_names()),
+                close_match(str(name_or_path), preset_names()),
                 "`synthct presets` lists them.",
             )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"The recipe {path} cannot be read.", f"{error}.", "Correct the file.") from error
     if not isinstance(content, dict):
         raise UserError(f"The recipe {path} is not a list of keys and values.", todo="Copy a preset and edit that.")
     for key, text in (overrides or {}).items():
-        _override(content, key, yaml.safe_load(text) if isinstance(text, str) else text)
+        _override(content, key, _override_value(key, text))
     return recipe_from_dict(content, str(path))
 
 
@@ -172,105 +171,82 @@ def recipe_from_dict(content: Mapping[str, Any], origin: str = "recipe") -> Reci
     return typing.cast(Recipe, typed(Recipe, content, origin))
 
 
-def typed(kind: type, content: Any, origin: str, key: str = "") -> Any:
-    """Convert plain values to dataclass ``kind``, checking every key and type.
-
-    Raises
-    ------
-    UserError
-        Naming ``origin`` and the dotted key that is unknown, missing or of the wrong type.
-    """
-    where = f"`{key}` of {origin}" if key else origin
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(content, Mapping):
-            raise UserError(f"{where} must hold keys and values.", f"It is {content!r}.")
-        hints = typing.get_type_hints(kind)
-        names = [entry.name for entry in dataclasses.fields(kind)]
-        for name in content:
-            if name not in names:
-                raise UserError(
-                    f"{where} has no key `{name}`.", _close(str(name), names), f"Known: {', '.join(names)}."
-                )
-        missing = [
-            entry.name
-            for entry in dataclasses.fields(kind)
-            if entry.name not in content
-            and entry.default is dataclasses.MISSING
-            and entry.default_factory is dataclasses.MISSING
-        ]
-        if missing:
-            raise UserError(f"{where} lacks `{', '.join(missing)}`.", todo="Add it, or start from a preset.")
-        values = {
-            name: typed(hints[name], value, origin, f"{key}.{name}" if key else str(name))
-            for name, value in content.items()
-        }
-        return kind(**values)
-    origin_type, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin_type in (typing.Union, types.UnionType):
-        if content is None and type(None) in arguments:
-            return None
-        return typed(next(a for a in arguments if a is not type(None)), content, origin, key)
-    if origin_type is tuple:
-        if isinstance(content, str) or not isinstance(content, Iterable):
-            raise UserError(f"{where} must be a list.", f"It is {content!r}.")
-        items = list(content)
-        if arguments[-1] is not Ellipsis and len(items) != len(arguments):
-            raise UserError(f"{where} must have {len(arguments)} entries.", f"It is {content!r}.")
-        return tuple(typed(arguments[0], item, origin, key) for item in items)
-    if origin_type is dict or kind is dict:
-        if not isinstance(content, Mapping):
-            raise UserError(f"{where} must hold keys and values.", f"It is {content!r}.")
-        return dict(content)
-    if kind is float and isinstance(content, int | float) and not isinstance(content, bool):
-        return float(content)
-    if kind is Any or (isinstance(content, kind) and not (kind is int and isinstance(content, bool))):
-        return content
-    raise UserError(f"{where} must be of type {kind.__name__}.", f"It is {content!r}.")
-
-
 def _override(content: dict[str, Any], key: str, value: Any) -> None:
-    path = key.split(".")
-    if len(path) == 1:
-        matches = [full for full in _known_keys(content) if full.split(".")[-1] == key]
-        exact = [full for full in matches if full == key]
-        if len(exact or matches) > 1:
-            raise UserError(f"The option --{key} is ambiguous.", f"It may be {', '.join(sorted(matches))}.")
-        if not matches:
-            known = {full.split(".")[-1] for full in _known_keys(content)}
-            raise UserError(f"There is no recipe key `{key}`.", _close(key, known), "`synthct presets NAME` shows all.")
-        path = (exact or matches)[0].split(".")
+    """Set ``key``, which may leave out leading parts, in the plain ``content``."""
+    known = _known_keys(content)
+    parts = key.split(".")
+    matches = [path for path in known if path[-len(parts) :] == parts]
+    exact = [path for path in matches if path == parts]
+    if not matches and len(parts) > 1:  # an option that the file leaves at its default
+        entries = [path for path in known if path[-len(parts) + 1 :] == parts[:-1] and _is_entry(path)]
+        matches = [[*path, parts[-1]] for path in entries]
+        exact = [path for path in matches if path == parts]
+    if len(exact or matches) > 1:
+        raise UserError(
+            f"The option --{key} is ambiguous.", f"It may be {', '.join(sorted('.'.join(path) for path in matches))}."
+        )
+    if not matches:
+        raise UserError(
+            f"There is no recipe key `{key}`.",
+            close_match(key, {part for path in known for part in (path[-1], ".".join(path))}),
+            "`synthct presets NAME` shows all.",
+        )
+    path = (exact or matches)[0]
     node = content
     for part in path[:-1]:
-        child = node.setdefault(part, {})
-        if not isinstance(child, dict):
-            raise UserError(f"The recipe key `{key}` does not exist.", f"`{part}` holds a single value.")
-        node = child
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise UserError(f"The recipe key `{key}` cannot be set.", f"`{part}` holds a single value.")
     node[path[-1]] = value
 
 
-def _known_keys(content: Mapping[str, Any]) -> set[str]:
-    """Dotted names of everything that the dataclasses or the file itself define."""
+def _is_entry(path: list[str]) -> bool:
+    """Whether ``path`` leads to ``{"name": ..., options}``, whose options only the thing named knows."""
+    return path[:-1] in (["networks"], ["optimisers"]) or path in (
+        ["method"],
+        ["data", "input_scaling"],
+        ["data", "target_scaling"],
+    )
 
-    def of_class(kind: type, prefix: str) -> Iterable[str]:
+
+def _known_keys(content: Mapping[str, Any]) -> list[list[str]]:
+    """Paths of everything that the dataclasses or the file itself define."""
+
+    def of_class(kind: type, prefix: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
         for name, hint in typing.get_type_hints(kind).items():
+            yield (*prefix, name)
             if dataclasses.is_dataclass(hint):
-                yield from of_class(typing.cast(type, hint), f"{prefix}{name}.")
-            else:
-                yield f"{prefix}{name}"
+                yield from of_class(typing.cast(type, hint), (*prefix, name))
 
-    def of_content(node: Mapping[str, Any], prefix: str) -> Iterable[str]:
+    def of_content(node: Mapping[str, Any], prefix: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
         for name, value in node.items():
+            yield (*prefix, name)
             if isinstance(value, Mapping):
-                yield from of_content(value, f"{prefix}{name}.")
-            else:
-                yield f"{prefix}{name}"
+                yield from of_content(value, (*prefix, name))
 
-    return set(of_class(Recipe, "")) | set(of_content(content, ""))
+    return [list(path) for path in dict.fromkeys([*of_class(Recipe, ()), *of_content(content, ())])]
 
 
-def _close(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"Did you mean {near[0]}?" if near else ""
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's floats: PyYAML's own take 2e-5 for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _override_value(key: str, text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        return _yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"The value of --{key} cannot be read: {text}", f"{error}.") from error
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Network architectures: one file each, nothing but torch.nn. They never read files."""

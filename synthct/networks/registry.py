@@ -1,0 +1,66 @@
+"""The networks that a recipe may name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from synthct.networks.unet import UNet
+from synthct.options import build
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "unet": UNet,
+}
+
+
+def build_network(
+    entry: Mapping[str, Any],
+    in_channels: int,
+    out_channels: int,
+    size: tuple[int, int] | None = None,
+    seed: int | None = None,
+    where: str = "the network",
+) -> nn.Module:
+    """Build the network that ``entry`` names, its options checked.
+
+    Parameters
+    ----------
+    entry
+        ``{"name": ..., option: value, ...}``; the options are the keyword arguments of the class of that name.
+    in_channels, out_channels
+        Channels of what it takes and gives, (N, channels, rows, columns).
+    size
+        Rows and columns of its input, where it is fixed: a dense layer wants to know (``d-disc``).
+    seed
+        Draw the first weights from this seed and leave torch's global generator as it was; None: from the
+        global generator.
+    where
+        What errors call the entry.
+
+    Raises
+    ------
+    UserError
+        Unknown name or option, or an option of the wrong type or value.
+
+    Examples
+    --------
+    >>> network = build_network({"name": "unet", "width": "8-16"}, 1, 1, seed=0)
+    >>> network.divisor
+    2
+    """
+    if size is not None and "size" in _options_of(entry.get("name")):
+        entry = {"size": list(size), **entry}
+    if seed is None:
+        return build(NETWORKS, entry, where, in_channels, out_channels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(NETWORKS, entry, where, in_channels, out_channels)
+
+
+def _options_of(name: Any) -> set[str]:
+    builder = NETWORKS.get(name)
+    return set(inspect.signature(builder).parameters) if builder else set()
