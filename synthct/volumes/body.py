@@ -19,7 +19,8 @@ def body_mask(image: sitk.Image, modality: str = "mr") -> sitk.Image:
     image
         3D MR in any unit, or CT in HU.
     modality
-        ``"mr"``: Otsu's threshold on the intensities. ``"ct"``: −300 HU, the couch taken off.
+        ``"mr"``: the lower of Otsu's two thresholds (a single one takes muscle for background
+        where fat is bright). ``"ct"``: −300 HU, the couch taken off.
 
     Returns
     -------
@@ -41,10 +42,11 @@ def body_mask(image: sitk.Image, modality: str = "mr") -> sitk.Image:
         if not high > low:
             raise UserError("The MR is constant.", "No body can be found in it.")
         clipped = sitk.GetImageFromArray(np.clip(sample, low, high))
-        otsu = sitk.OtsuThresholdImageFilter()
+        otsu = sitk.OtsuMultipleThresholdsImageFilter()
+        otsu.SetNumberOfThresholds(2)
         otsu.Execute(clipped)
-        threshold = otsu.GetThreshold()
-    mask = sitk.BinaryThreshold(axial, threshold, 1e9, 1, 0)
+        threshold = float(otsu.GetThresholds()[0])
+    mask = sitk.GreaterEqual(axial, threshold)
     mask = sitk.BinaryMorphologicalClosing(mask, [3, 3, 1])
     opened = sitk.BinaryMorphologicalOpening(mask, [3, 3, 0])
     labels = sitk.RelabelComponent(sitk.ConnectedComponent(opened))
