@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 
 from synthct.recipe import Augmentation
 
@@ -88,30 +88,17 @@ def cut(
     rows, columns = channels.shape[1:]
     background = torch.from_numpy(outside.astype(np.float32))[:, None, None]
     source = (torch.from_numpy(np.ascontiguousarray(channels)) - background)[None]
-    # Window pixel (c, r) relative to the window's centre -> slice pixel, written in grid_sample's terms: with
-    # align_corners, -1 and 1 are the centres of the first and last pixel, of the window and of the slice.
     cos, sin = np.cos(change.angle) / change.scale, np.sin(change.angle) / change.scale
     ratio = spacing[0] / spacing[1]
-    half_window = (size[1] - 1) / 2, (size[0] - 1) / 2
-    half_slice = max((columns - 1) / 2, 0.5), max((rows - 1) / 2, 0.5)
-    centre_x = corner[1] + half_window[0] - change.shift[1]
-    centre_y = corner[0] + half_window[1] - change.shift[0]
-    theta = torch.tensor(
-        [
-            [
-                cos * half_window[0] / half_slice[0],
-                -sin * ratio * half_window[1] / half_slice[0],
-                (centre_x - (columns - 1) / 2) / half_slice[0],
-            ],
-            [
-                sin / ratio * half_window[0] / half_slice[1],
-                cos * half_window[1] / half_slice[1],
-                (centre_y - (rows - 1) / 2) / half_slice[1],
-            ],
-        ],
-        dtype=torch.float32,
-    )[None]
-    grid = affine_grid(theta, [1, len(channels), *size], align_corners=True)
+    down = np.arange(size[0]) - (size[0] - 1) / 2
+    right = np.arange(size[1]) - (size[1] - 1) / 2
+    row = (corner[0] + (size[0] - 1) / 2 - change.shift[0] + cos * down)[:, None] + sin / ratio * right
+    column = (corner[1] + (size[1] - 1) / 2 - change.shift[1] - sin * ratio * down)[:, None] + cos * right
+    # In grid_sample's terms, with align_corners, -1 and 1 are the centres of the first and the last pixel.
+    places = np.empty((1, *size, 2), np.float32)
+    places[0, ..., 0] = column * (2 / max(columns - 1, 1)) - 1
+    places[0, ..., 1] = row * (2 / max(rows - 1, 1)) - 1
+    grid = torch.from_numpy(places)
     moved = grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=True)[0] + background
     return np.asarray(moved.numpy())
 
