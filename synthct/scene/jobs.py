@@ -121,7 +121,7 @@ class Job:
         """Read what has happened since the last call, without waiting; return the new events."""
         if self.finished:
             return []
-        alive = self._alive()  # before the events: a last word may come between the two
+        alive = self.alive()  # before the events: a last word may come between the two
         events, self._offset = read_events(self.events, self._offset)
         if self.state == "cancelling":
             self._see_to_the_end()
@@ -152,7 +152,7 @@ class Job:
                 each()
             time.sleep(interval_s)
 
-    def _alive(self) -> bool:
+    def alive(self) -> bool:
         from synthct.processes import is_running
 
         if self._child is not None:

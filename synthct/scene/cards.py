@@ -1,0 +1,87 @@
+"""A model's card and a table of scores as text that a label shows."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from synthct.errors import UserError
+
+SCORES = {
+    "mae_hu": ("Mean absolute error", "{:.1f} HU"),
+    "me_hu": ("Mean error", "{:+.1f} HU"),
+    "psnr_2500_db": ("PSNR (range 2500 HU)", "{:.2f} dB"),
+    "psnr_synthrad2023_db": ("PSNR (SynthRAD 2023)", "{:.2f} dB"),
+    "psnr_synthrad2025_db": ("PSNR (SynthRAD 2025)", "{:.2f} dB"),
+    "ssim_synthrad2023": ("SSIM (SynthRAD 2023)", "{:.4f}"),
+    "msssim_synthrad2025": ("MS-SSIM (SynthRAD 2025)", "{:.4f}"),
+    "mae_air_hu": ("Mean absolute error, air", "{:.1f} HU"),
+    "mae_soft_hu": ("Mean absolute error, soft tissue", "{:.1f} HU"),
+    "mae_bone_hu": ("Mean absolute error, bone", "{:.1f} HU"),
+    "dice_bone": ("Dice of bone", "{:.3f}"),
+    "dice_air": ("Dice of air", "{:.3f}"),
+}
+"""Name for people and format of the scores, in the order shown."""
+
+
+def card_html(card: Mapping[str, Any]) -> str:
+    """Return what a user should know of a model before applying it, as a small HTML table."""
+    training = card.get("training") or {}
+    rows = {
+        "Translates": " to ".join(
+            filter(None, (_words(card.get("sequence") or card.get("input")), card.get("target")))
+        ),
+        "Anatomy": card.get("anatomy"),
+        "Planes": card.get("planes"),
+        "Range": "{} to {} HU".format(*card["hu_range"]) if card.get("hu_range") else None,
+        "Trained by": training.get("preset"),
+        "Trained on": training.get("cohort"),
+        "Steps": training.get("steps"),
+        "Date": training.get("date"),
+        "Scores": _scores(training.get("scores")),
+        "Intended use": card.get("intended_use"),
+    }
+    lines = "".join(
+        f"<tr><td><b>{name}</b>&nbsp;</td><td>{html.escape(_words(value))}</td></tr>"
+        for name, value in rows.items()
+        if value
+    )
+    return f"<b>{html.escape(str(card.get('name', '')))}</b><table>{lines}</table>"
+
+
+def error_html(error: UserError) -> str:
+    """Return what is wrong in red, and why and what to do below."""
+    rest = html.escape(" ".join(filter(None, (error.why, error.todo))))
+    return f"<span style='color:#c0392b'>{html.escape(error.what)}</span><br>{rest}"
+
+
+def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (key, name, value with unit) of the scores that are there, in reading order."""
+    rows = []
+    for key, value in sorted(scores.items(), key=lambda item: _order(item[0])):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            name, pattern = SCORES.get(key, (key, "{:.4g}"))
+            rows.append((key, name, pattern.format(value)))
+    return rows
+
+
+def _order(key: str) -> tuple[int, str]:
+    names = list(SCORES)
+    return (names.index(key) if key in names else len(names), key)
+
+
+def _scores(scores: Any) -> str:
+    if not isinstance(scores, Mapping):
+        return _words(scores)
+    return ", ".join(f"{name} {value}" for _, name, value in score_rows(scores))
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_words(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(item) for item in value)
+    return str(value)

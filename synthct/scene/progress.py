@@ -1,0 +1,54 @@
+"""A job's progress and a table of scores on the widgets of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import qt
+
+from synthct.scene.cards import score_rows
+
+
+def show_progress(bar: Any, label: Any, event: Mapping[str, Any] | None, waiting: str) -> None:
+    """Show a progress event on a ``QProgressBar`` and a ``QLabel``.
+
+    Parameters
+    ----------
+    event
+        The newest progress event; None: nothing is known yet, the bar only moves.
+    waiting
+        What to say then.
+    """
+    if event is None or not event.get("total"):
+        bar.setRange(0, 0)
+        label.text = waiting
+        return
+    bar.setRange(0, 1000)
+    bar.setValue(int(1000 * min(max(event["done"] / event["total"], 0.0), 1.0)))
+    task = " ".join(filter(None, (event.get("task"), event.get("message")))) or waiting
+    count = f"{event['done']:g} of {event['total']:g}"
+    left = f", {duration(event['eta_s'])} left" if event.get("eta_s") is not None else ""
+    label.text = f"{task[0].upper()}{task[1:]}: {count}{left}"
+
+
+def show_scores(table: Any, scores: Mapping[str, Any] | None) -> None:
+    """Fill a ``QTableWidget`` with scores and show it; hide it where there are none."""
+    rows = score_rows(scores or {})
+    table.setColumnCount(2)
+    table.setHorizontalHeaderLabels(["Score", "Value"])
+    table.setRowCount(len(rows))
+    for number, (_, name, value) in enumerate(rows):
+        table.setItem(number, 0, qt.QTableWidgetItem(name))
+        table.setItem(number, 1, qt.QTableWidgetItem(value))
+    table.resizeColumnsToContents()
+    table.setVisible(bool(rows))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person would say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,57 @@
+"""The folder in which one running Slicer keeps its exchange files and its warm worker."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import slicer
+
+from synthct.scene.worker import Worker
+
+_NAME = re.compile(r"SyntheticCT-(\d+)-")
+
+
+class Session:
+    """Temporary folder of this Slicer and the worker in it; made at the first use, removed by :meth:`close`."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._jobs = 0
+
+    @property
+    def worker(self) -> Worker:
+        """The warm worker; its process starts with the first request."""
+        if self._worker is None:
+            above = Path(slicer.app.temporaryPath)
+            above.mkdir(parents=True, exist_ok=True)
+            remove_orphans(above)
+            self._worker = Worker(Path(tempfile.mkdtemp(prefix=f"SyntheticCT-{os.getpid()}-", dir=above)))
+        return self._worker
+
+    def new_folder(self) -> Path:
+        """Return a folder for one more job."""
+        self._jobs += 1
+        folder = self.worker.folder / f"job {self._jobs}"
+        folder.mkdir()
+        return folder
+
+    def close(self) -> None:
+        """End the worker and remove everything that was exchanged with it."""
+        if self._worker is not None:
+            self._worker.stop()
+            shutil.rmtree(self._worker.folder, ignore_errors=True)
+            self._worker = None
+
+
+def remove_orphans(above: Path) -> None:
+    """Remove what a Slicer that crashed has left in ``above``: the images in it are patients'."""
+    from synthct.processes import start_time
+
+    for folder in above.glob("SyntheticCT-*"):
+        name = _NAME.match(folder.name)
+        if name and int(name[1]) != os.getpid() and start_time(int(name[1])) is None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,245 @@
+"""One MR volume of the scene turned into a synthetic CT: checked, handed to a job, and put back into the scene."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+
+from synthct.errors import UserError
+from synthct.scene.display import set_ct_window, show_over
+from synthct.scene.jobs import Job, State
+from synthct.scene.nodes import image_from_node, node_from_image, update_node_from_image
+from synthct.scene.session import Session
+from synthct.scene.studies import place_beside
+from synthct.volumes.geometry import grid_of, resample_onto
+from synthct.volumes.hu import AIR_HU
+
+MODEL_ATTRIBUTE = "SyntheticCT.Model"
+USE_ATTRIBUTE = "SyntheticCT.Use"
+USE = "Research only. Not for clinical use: this is not a medical device."
+INPUT_REFERENCE = "SyntheticCTInput"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for.
+
+    ``output_node`` None makes a new volume named after the input; ``reference_node`` is a CT to score against.
+    """
+
+    input_node: slicer.vtkMRMLScalarVolumeNode
+    model: Path
+    model_name: str = ""
+    output_node: slicer.vtkMRMLScalarVolumeNode | None = None
+    planes: tuple[str, ...] = ("axial",)
+    device: str = "auto"
+    body_mask: bool = True
+    reference_node: slicer.vtkMRMLScalarVolumeNode | None = None
+    window: str = "Soft tissue"
+
+
+class Translation:
+    """A request under way. The scene is not touched before the result is there.
+
+    Parameters
+    ----------
+    request
+        Checked here.
+    session
+        Where files are exchanged and the worker runs.
+
+    Attributes
+    ----------
+    job
+        What runs now: the synthesis, then the scoring where a reference was given.
+    state
+        Of the whole; "done" once the last job is.
+    output_node, scores, error
+        The result, the scores by name, and the reason of a failure, each None until then.
+
+    Raises
+    ------
+    UserError
+        Naming the node that cannot be used.
+    """
+
+    def __init__(self, request: Request, session: Session) -> None:
+        image = checked_input(request)
+        reference = image_from_node(request.reference_node) if request.reference_node is not None else None
+        self.request = request
+        self.state: State = "starting"
+        self.output_node: slicer.vtkMRMLScalarVolumeNode | None = None
+        self.scores: dict[str, Any] | None = None
+        self.error: UserError | None = None
+        self.warnings: list[str] = []
+        self._name = request.input_node.GetName()
+        self._grid = grid_of(image)
+        self._reference = reference
+        self._folder = session.new_folder()
+        self._input = self._folder / "input.nrrd"
+        self._output = self._folder / "sct.nrrd"
+        _write(image, self._input)
+        options = {
+            "model": str(request.model),
+            "input": str(self._input),
+            "output": str(self._output),
+            "planes": list(request.planes),
+            "device": request.device,
+            "mask": "auto" if request.body_mask else None,
+        }
+        self.job: Job = session.worker.submit("synthesize", options, self._folder / "synthesis")
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in ("done", "failed", "cancelled", "lost")
+
+    @property
+    def scoring(self) -> bool:
+        """Whether the result is in the scene and is being compared with the reference."""
+        return self.job.verb == "evaluate"
+
+    def poll(self) -> None:
+        """See how far the job is; put its result into the scene as soon as it is there."""
+        if self.finished:
+            return
+        self.job.poll()
+        self.state = self.job.state
+        if self.state == "done" and not self.scoring:
+            try:
+                image = self._receive()
+                if self._reference is not None:
+                    self._start_scoring(self._reference, image)
+            except UserError as error:
+                self.error, self.state = error, "failed"
+        elif self.state == "done":
+            self.scores = (self.job.result or {}).get("scores")
+        if self.job.error is not None and self.finished:
+            self.error = self._readable(self.job.error)
+        if self.finished:
+            self.warnings += [self._renamed(text) for text in self.job.warnings]
+            self._clean()
+
+    def cancel(self) -> None:
+        """Ask the job to end; a result that is in the scene already stays."""
+        self.job.cancel()
+        self.state = self.job.state
+
+    def _receive(self) -> sitk.Image:
+        try:
+            image = sitk.ReadImage(str(self._output))
+        except RuntimeError as error:
+            raise UserError("The synthetic CT could not be read.", f"{self._output} is missing or damaged.") from error
+        image.SetOrigin(self._grid.origin)  # a file's header rounds
+        image.SetSpacing(self._grid.spacing)
+        image.SetDirection(self._grid.direction)
+        background = self.request.input_node if _in_scene(self.request.input_node) else None
+        node = self.request.output_node if _in_scene(self.request.output_node) else None
+        fresh = node is None or node.GetImageData() is None
+        if node is None:
+            node = node_from_image(image, f"{self._name} sCT")
+        else:
+            update_node_from_image(node, image)
+        if fresh:
+            set_ct_window(node, self.request.window)
+        node.SetAttribute(MODEL_ATTRIBUTE, self.request.model_name or self.request.model.name)
+        node.SetAttribute(USE_ATTRIBUTE, USE)
+        node.SetDescription(f"Synthetic CT of {self._name} by {self.request.model_name or self.request.model}. {USE}")
+        if background is not None:
+            node.SetNodeReferenceID(INPUT_REFERENCE, background.GetID())
+            place_beside(node, background)
+        show_over(node, background)
+        self.output_node = node
+        return image
+
+    def _start_scoring(self, reference: sitk.Image, synthetic: sitk.Image) -> None:
+        self.warnings += [self._renamed(text) for text in self.job.warnings]
+        path = self._folder / "reference.nrrd"
+        _write(resample_onto(reference, synthetic, "linear", outside=AIR_HU), path)
+        options = {
+            "reference": path,
+            "synthetic": self._output,
+            "output": self._folder / "scores.json",
+            "mask": "auto",
+        }
+        self.job = Job.start("evaluate", options, self._folder / "scores")
+        self.state = "running"
+
+    def _readable(self, event: dict[str, Any]) -> UserError:
+        """The job's error with the nodes' names in place of the exchange files'."""
+        return UserError(*(self._renamed(str(event.get(key) or "")) for key in ("what", "why", "todo")))
+
+    def _renamed(self, text: str) -> str:
+        names = {"input.nrrd": f"The volume {self._name}", "sct.nrrd": "The synthetic CT"}
+        if self.request.reference_node is not None:
+            names["reference.nrrd"] = f"The volume {self.request.reference_node.GetName()}"
+        for file, name in names.items():
+            text = text.replace(str(self._folder / file), name).replace(file, name)
+        return text
+
+    def _clean(self) -> None:
+        """Remove the images that were exchanged; the log of a failure stays."""
+        for path in self._folder.glob("*.nrrd"):
+            path.unlink(missing_ok=True)
+        if self.state == "done":
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def checked_input(request: Request) -> sitk.Image:
+    """Return the voxels to translate.
+
+    Raises
+    ------
+    UserError
+        Naming the node: not a scalar volume, empty, NaN or infinite, constant, the same as the output, non-linear
+        parent; or no plane is chosen.
+    """
+    node = request.input_node
+    image = image_from_node(node)
+    name = node.GetName()
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise UserError(f"{name} is a label map.", "The network needs MR intensities.", "Choose the MR volume.")
+    if request.output_node is node:
+        raise UserError(
+            f"Input and output are the same volume, {name}.", "The MR would be lost.", "Choose another output."
+        )
+    if not request.planes:
+        raise UserError("No plane is chosen.", "The network goes through slices.", "Tick axial, coronal or sagittal.")
+    voxels = sitk.GetArrayViewFromImage(image)
+    if min(voxels.shape) < 2:
+        raise UserError(f"The volume {name} has a single slice.", "A 3D volume is needed.", "Load the whole series.")
+    if np.issubdtype(voxels.dtype, np.floating) and not np.isfinite(voxels).all():
+        raise UserError(
+            f"The volume {name} holds NaN or infinite values.",
+            "The network would spread them over the whole result.",
+            "Repair the image, or replace them by 0 (Simple Filters module).",
+        )
+    if voxels.min() == voxels.max():
+        raise UserError(
+            f"The volume {name} is constant: every voxel is {voxels.min():g}.",
+            "There is nothing to translate.",
+            "Choose the MR volume.",
+        )
+    return image
+
+
+def _in_scene(node: slicer.vtkMRMLNode | None) -> bool:
+    return node is not None and node.GetScene() is slicer.mrmlScene
+
+
+def _write(image: sitk.Image, path: Path) -> None:
+    try:
+        sitk.WriteImage(image, str(path), useCompression=False)
+    except RuntimeError as error:
+        path.unlink(missing_ok=True)
+        raise UserError(
+            f"The volume could not be handed over in {path.parent}.",
+            "The disk is full or the folder cannot be written.",
+            "Free space, or set another temporary folder in Slicer's settings.",
+        ) from error
