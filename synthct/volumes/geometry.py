@@ -16,6 +16,7 @@ from synthct.errors import UserError
 
 _INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
 _SLAB_VOXELS = 16_000_000
+_ROUNDING_MM = 0.1
 Triple = tuple[float, float, float]
 
 
@@ -172,6 +173,39 @@ def grid_with_spacing(reference: sitk.Image | Grid, spacing: Sequence[float]) ->
     middle = (grid.index_to_world @ (*((np.asarray(grid.size) - 1) / 2), 1))[:3]
     origin = middle - np.reshape(grid.direction, (3, 3)) @ ((size - 1) / 2 * new)
     return Grid(tuple(size.tolist()), tuple(new.tolist()), tuple(origin.tolist()), grid.direction)
+
+
+def grid_of_matrix(matrix: np.ndarray, size: tuple[int, int, int], name: str) -> Grid:
+    """Return the grid whose axes are the columns of a 4×4 matrix from (i, j, k) to LPS mm.
+
+    Directions that are rounded (all corners within 0.1 mm of a grid with right angles) are made orthogonal.
+
+    Raises
+    ------
+    UserError
+        Naming ``name``, when an axis has no length, two axes coincide, or the axes are not at right angles.
+    """
+    axes = np.asarray(matrix, float)[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    again = "Export the image again from the scanner or from Slicer."
+    if not np.isfinite(matrix).all() or not (spacing > 0).all():
+        raise UserError(f"{name} has a voxel size of zero or none at all.", f"Its axes are {axes.tolist()}.", again)
+    left, lengths, right = np.linalg.svd(axes / spacing)
+    if lengths[-1] < 1e-3:
+        raise UserError(f"{name} has a singular direction matrix.", "Two of its axes run the same way.", again)
+    direction = left @ right
+    origin = tuple(float(value) for value in matrix[:3, 3])
+    grid = Grid(size, tuple(spacing.tolist()), origin, tuple(direction.ravel().tolist()))  # type: ignore[arg-type]
+    reach = np.abs(axes - direction * spacing) @ (np.asarray(size) - 1)
+    if np.linalg.norm(reach) > _ROUNDING_MM:
+        cosines = (axes / spacing).T @ (axes / spacing)
+        angle = np.degrees(np.arcsin(np.abs(cosines - np.eye(3)).max()))
+        raise UserError(
+            f"{name} is sheared: two of its axes are {angle:.2f}° away from a right angle.",
+            "A volume whose slices are shifted against each other cannot be used as a stack.",
+            "Resample it onto an upright grid (in Slicer: harden the transform, then Resample Scalar Volume).",
+        )
+    return grid
 
 
 def to_axial(image: sitk.Image) -> sitk.Image:
