@@ -214,7 +214,7 @@ def to_axial(image: sitk.Image) -> sitk.Image:
     No value is interpolated and every voxel stays where it is in space. The array of the result is (S, P, L), so its
     axis 0 goes through axial, axis 1 through coronal and axis 2 through sagittal planes.
     """
-    order, flips = _axial_order(image)
+    order, flips = axial_order(image)
     if order != (0, 1, 2):
         image = sitk.PermuteAxes(image, order)
     return _flipped(image, flips)
@@ -223,7 +223,7 @@ def to_axial(image: sitk.Image) -> sitk.Image:
 def back_from_axial(image: sitk.Image, original: sitk.Image | Grid) -> sitk.Image:
     """Undo `to_axial`: bring an image on the grid of ``to_axial(original)`` onto exactly the grid of ``original``."""
     grid = _grid(original)
-    order, flips = _axial_order(grid)
+    order, flips = axial_order(grid)
     image = _flipped(image, flips)
     if order != (0, 1, 2):
         image = sitk.PermuteAxes(image, [order.index(axis) for axis in range(3)])
@@ -235,8 +235,23 @@ def back_from_axial(image: sitk.Image, original: sitk.Image | Grid) -> sitk.Imag
     return image
 
 
-def _axial_order(image: sitk.Image | Grid) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """Which image axis goes to x, y, z, and which of the results must be flipped."""
+def axial_view(array: np.ndarray, grid: sitk.Image | Grid) -> np.ndarray:
+    """Return the array that `to_axial` would give, (S, P, L), as a view: nothing is copied, writing writes through.
+
+    Parameters
+    ----------
+    array
+        Voxels on ``grid``, shape (z, y, x).
+    grid
+        Where they lie.
+    """
+    order, flips = axial_order(grid)
+    turned = np.transpose(array, [2 - order[2 - axis] for axis in range(3)])
+    return turned[tuple(slice(None, None, -1 if flip else 1) for flip in reversed(flips))]
+
+
+def axial_order(image: sitk.Image | Grid) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Which image axis goes to x, y, z (left, posterior, superior), and which of the results must be flipped."""
     direction = np.reshape(_grid(image).direction, (3, 3))
     order = max(
         itertools.permutations(range(3)), key=lambda axes: sum(abs(direction[w, a]) for w, a in enumerate(axes))
