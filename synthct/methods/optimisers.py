@@ -138,7 +138,7 @@ def check_roles(
             raise UserError(f"`{section}` of the recipe lacks `{role}`.", todo="Add it, or start from a preset.")
     for role in entries:
         if role not in (*required, *optional):
-            known = ", ".join((*required, *optional))
+            known = ", ".join(dict.fromkeys((*required, *optional)))
             raise UserError(
                 f"`{section}` of the recipe has `{role}`, which the method does not use.", todo=f"Known: {known}."
             )

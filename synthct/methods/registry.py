@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 
 from synthct.errors import UserError
+from synthct.methods.cyclegan import CycleGAN
+from synthct.methods.gan import GAN
 from synthct.methods.method import Method
 from synthct.methods.regression import Regression
 from synthct.options import build
@@ -14,6 +16,8 @@ from synthct.recipe import Recipe
 
 METHODS: dict[str, Callable[..., Method]] = {
     "regression": Regression,
+    "gan": GAN,
+    "cyclegan": CycleGAN,
 }
 
 

@@ -9,11 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from synthct.networks.d_disc import DDisc
+from synthct.networks.patchgan import PatchGAN
+from synthct.networks.resnet_generator import ResNetGenerator
 from synthct.networks.unet import UNet
 from synthct.options import build
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
+    "resnet": ResNetGenerator,
+    "patchgan": PatchGAN,
+    "d-disc": DDisc,
 }
 
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from synthct.errors import UserError
 from synthct.networks.initialisation import Initialisation, initialise
 from synthct.networks.norms import Norm, needs_bias, norm_layer
-
-Upsampling = Literal["transposed", "resize", "bilinear"]
+from synthct.networks.upsampling import Upsampling, upsample
 
 
 class UNet(nn.Module):
@@ -34,8 +33,7 @@ class UNet(nn.Module):
     dropout
         Probability after each double convolution.
     upsampling
-        ``transposed``: 2×2 transposed convolution (Ronneberger). ``resize``: nearest-neighbour ×2, then 3×3
-        convolution. ``bilinear``: 1×1 convolution, then bilinear ×2. All three bring the channels to the skip's.
+        ``transposed``: 2×2 transposed convolution (Ronneberger); or see `synthct.networks.upsampling.upsample`.
     output
         ``tanh`` (the published GANs) or ``linear``.
     initialisation
@@ -64,7 +62,7 @@ class UNet(nn.Module):
         )
         self.pool = nn.MaxPool2d(2)
         steps = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.up = nn.ModuleList(_upsample(deep, shallow, upsampling) for deep, shallow in steps)
+        self.up = nn.ModuleList(upsample(deep, shallow, upsampling) for deep, shallow in steps)
         self.decoder = nn.ModuleList(_double_convolution(2 * shallow, shallow, norm, dropout) for _, shallow in steps)
         self.head = nn.Conv2d(widths[0], out_channels, 1)
         self.output = nn.Tanh() if output == "tanh" else nn.Identity()
@@ -116,11 +114,3 @@ def _double_convolution(before: int, after: int, norm: Norm, dropout: float) -> 
     if dropout:
         layers.append(nn.Dropout(dropout))
     return nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
-
-
-def _upsample(deep: int, shallow: int, kind: Upsampling) -> nn.Module:
-    if kind == "transposed":
-        return nn.ConvTranspose2d(deep, shallow, 2, stride=2)
-    if kind == "resize":
-        return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(deep, shallow, 3, padding=1))
-    return nn.Sequential(nn.Conv2d(deep, shallow, 1), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
