@@ -23,8 +23,8 @@ _FILE = Path(__file__).resolve().parents[1] / "requirements.txt"
 def requirements() -> dict[str, str]:
     """Return each package that jobs need and its least version, as in ``synthct/requirements.txt``."""
     lines = (line.strip() for line in _FILE.read_text(encoding="utf-8").splitlines())
-    pairs = (line.split(">=") for line in lines if line and not line.startswith("#"))
-    return {name: least for name, least in pairs}
+    pairs = [line.split(">=") for line in lines if line and not line.startswith("#")]
+    return {pair[0]: pair[1] for pair in pairs}
 
 
 def missing() -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from typing import Any
 
 import qt
 
-from synthct.scene.cards import score_rows
+from synthct.scene.cards import error_html, score_rows
+from synthct.scene.translation import USE, Translation
 
 
 def show_progress(bar: Any, label: Any, event: Mapping[str, Any] | None, waiting: str) -> None:
@@ -43,6 +45,20 @@ def show_scores(table: Any, scores: Mapping[str, Any] | None) -> None:
         table.setItem(number, 1, qt.QTableWidgetItem(value))
     table.resizeColumnsToContents()
     table.setVisible(bool(rows))
+
+
+def result_html(translation: Translation) -> str:
+    """Return what came of a translation, and every warning on the way, as a short text."""
+    node = translation.output_node
+    lines = []
+    if translation.error is not None:
+        lines.append(error_html(translation.error))
+    elif translation.state == "cancelled":
+        lines.append("Cancelled." + ("" if node else " The scene is as it was."))
+    if node is not None:
+        lines.append(f"<b>{html.escape(node.GetName())}</b> is in the scene, shown over the MR. {USE}")
+    lines += [f"<span style='color:#b9770e'>{html.escape(text)}</span>" for text in translation.warnings]
+    return "<br>".join(lines)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,264 @@
+"""MR to CT: the window around ``synthct.scene.translation``. This file connects widgets and computes nothing."""
+
+import sys
+from pathlib import Path
+
+# In a clone `synthct` lies beside this module's folder; installed, it lies beside this file.
+if not (Path(__file__).resolve().parent / "synthct").is_dir():
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import qt
+import slicer
+import vtk
+from slicer import vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from synthct.errors import UserError
+from synthct.scene import packages, selftest
+from synthct.scene.cards import error_html
+from synthct.scene.choosers import DeviceChooser, ModelChooser
+from synthct.scene.display import CT_WINDOWS
+from synthct.scene.progress import result_html, show_progress, show_scores
+from synthct.scene.session import Session
+from synthct.scene.translation import INPUT_REFERENCE, Request, Translation
+from synthct.synthesis.card import card_of
+
+
+class MRtoCT(ScriptedLoadableModule):
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("MR to CT")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Radiotherapy")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["The SyntheticCT developers"]
+        self.parent.helpText = _("Turns an MR volume into a synthetic CT with a trained network. Not a medical device.")
+        self.parent.acknowledgementText = _("The published methods are named in the presets of SyntheticCT.")
+
+
+@parameterNodeWrapper
+class MRtoCTParameterNode:
+    """The user's choices, saved with the scene."""
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    outputVolume: vtkMRMLScalarVolumeNode
+    referenceVolume: vtkMRMLScalarVolumeNode
+    model: str
+    axial: bool = True
+    coronal: bool = False
+    sagittal: bool = False
+    bodyMask: bool = True
+    device: str = "auto"
+
+
+class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.translation = None
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
+        self._wasShown = False
+        self._asked = False
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MRtoCT.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = MRtoCTLogic()
+        self.models = ModelChooser(self.ui.modelPathEdit, self.ui.modelCardLabel, card_of, self.onChoice)
+        self.devices = DeviceChooser(self.ui.deviceComboBox, self.logic.session, self.onChoice)
+        for name in CT_WINDOWS:
+            self.ui.windowComboBox.addItem(name)
+        self.timer = qt.QTimer()
+        self.timer.setInterval(100)
+        self.timer.connect("timeout()", self.onTimer)
+        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
+        self.ui.refreshDevicesButton.connect("clicked(bool)", self.onRefreshDevices)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        missing = packages.missing()
+        if missing:
+            text = _("The first Apply will ask to install Python packages: {names}.")
+            self.ui.statusLabel.text = text.format(names=", ".join(missing))
+        self.initializeParameterNode()
+
+    def cleanup(self):
+        self.timer.stop()
+        self.devices.close()
+        self.logic.session.close()
+        self.removeObservers()
+
+    def enter(self):
+        self.initializeParameterNode()
+        if not self._asked:
+            self._asked = True
+            self.devices.refresh()
+
+    def exit(self):
+        self.setParameterNode(None)
+
+    def onSceneStartClose(self, caller=None, event=None):
+        if self.translation is not None:
+            self.translation.cancel()
+        self._wasShown = self._parameterNode is not None
+        self.setParameterNode(None)
+        show_scores(self.ui.scoresTable, None)
+
+    def onSceneEndClose(self, caller=None, event=None):
+        if self._wasShown:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self):
+        self.setParameterNode(self.logic.getParameterNode())
+        if not self._parameterNode.inputVolume:
+            self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+
+    def setParameterNode(self, parameterNode):
+        if self._parameterNode:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
+        self._parameterNode = None
+        if parameterNode:
+            parameterNode.model = parameterNode.model or self.models.path
+            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self._parameterNode = parameterNode
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
+            self.onParameterNodeModified()
+
+    def onParameterNodeModified(self, caller=None, event=None):
+        """Show what no widget is connected to by itself, and whether Apply can be pressed."""
+        node = self._parameterNode
+        if node.model != self.models.path:
+            self.models.path = node.model
+        if node.device != self.devices.device:
+            self.devices.device = node.device
+        output = node.outputVolume
+        madeFrom = output.GetNodeReference(INPUT_REFERENCE) if output else None
+        if madeFrom and node.inputVolume and madeFrom.GetID() != node.inputVolume.GetID():
+            node.outputVolume = None  # another patient's result is not replaced
+        self.updateButtons()
+
+    def onChoice(self):
+        """A model or a device was chosen in the window."""
+        if self._parameterNode:
+            self._parameterNode.model = self.models.path
+            self._parameterNode.device = self.devices.device
+            self.updateButtons()
+
+    def onRefreshDevices(self, clicked=False):
+        self.devices.refresh()
+
+    def updateButtons(self):
+        running = self.translation is not None
+        node = self._parameterNode
+        lacking = _("Choose an MR volume.") if not (node and node.inputVolume) else ""
+        lacking = lacking or (_("Choose a model.") if self.models.card is None else "")
+        lacking = lacking or (_("Tick a plane.") if not self.logic.planes(node) else "")
+        self.ui.applyButton.text = _("Cancel") if running else _("Apply")
+        self.ui.applyButton.enabled = self.translation.state != "cancelling" if running else not lacking
+        self.ui.applyButton.toolTip = _("End the work; the scene stays as it is.") if running else lacking
+        for section in (self.ui.inputsCollapsibleButton, self.ui.outputsCollapsibleButton):
+            section.enabled = not running
+        self.ui.progressBar.setVisible(running)
+
+    def onApplyButton(self, clicked=False):
+        if self.translation is not None:
+            self.translation.cancel()
+            self.updateButtons()
+            return
+        try:
+            if not packages.ensure("MR to CT"):
+                self.ui.statusLabel.text = _("Nothing was installed, nothing was translated.")
+                return
+            self.translation = self.logic.start(
+                self._parameterNode, self.models.card, self.ui.windowComboBox.currentText
+            )
+        except UserError as error:
+            self.showError(error)
+            return
+        self.models.remember()
+        show_scores(self.ui.scoresTable, None)
+        show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Starting"))
+        self.timer.start()
+        self.updateButtons()
+
+    def onTimer(self):
+        """See how far the job is."""
+        translation = self.translation
+        translation.poll()
+        if not translation.finished:
+            waiting = _("Cancelling") if translation.state == "cancelling" else _("Loading the network")
+            show_progress(self.ui.progressBar, self.ui.statusLabel, translation.job.progress, waiting)
+            return
+        self.timer.stop()
+        self.translation = None
+        if self._parameterNode and translation.output_node:
+            self._parameterNode.outputVolume = translation.output_node
+        show_scores(self.ui.scoresTable, translation.scores)
+        self.ui.statusLabel.text = result_html(translation)
+        self.updateButtons()
+        if translation.error is not None:
+            self.showError(translation.error)
+
+    def showError(self, error):
+        self.ui.statusLabel.text = error_html(error)
+        slicer.util.errorDisplay(str(error), windowTitle=_("MR to CT"))
+
+
+class MRtoCTLogic(ScriptedLoadableModuleLogic):
+    """What a script needs: ``start(...)`` a translation and ``wait()`` for it."""
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.session = Session()
+
+    def getParameterNode(self):
+        return MRtoCTParameterNode(super().getParameterNode())
+
+    def planes(self, parameters):
+        return tuple(name for name in ("axial", "coronal", "sagittal") if parameters and getattr(parameters, name))
+
+    def start(self, parameters, card, window="Soft tissue"):
+        """Begin the translation that a parameter node describes; UserError names the node that cannot be used."""
+        return Translation(
+            Request(
+                input_node=parameters.inputVolume,
+                model=Path(parameters.model),
+                model_name=card["name"],
+                output_node=parameters.outputVolume,
+                planes=self.planes(parameters),
+                device=parameters.device,
+                body_mask=parameters.bodyMask,
+                reference_node=parameters.referenceVolume,
+                window=window,
+            ),
+            self.session,
+        )
+
+
+class MRtoCTTest(ScriptedLoadableModuleTest):
+    """Runs in Slicer (Reload & Test, CTest) and in the embedded host."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.delayDisplay("A volume keeps its place on the way to an image and back")
+        selftest.check_geometry()
+        self.setUp()
+        self.delayDisplay("Apply makes a CT in the place of the MR")
+        selftest.check_apply(slicer.util.getModuleWidget("MRtoCT"))
+        self.delayDisplay("Test passed")
