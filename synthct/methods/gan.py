@@ -34,7 +34,8 @@ class GAN:
     mae_weight
         See ``paired``: 100 in pix2pix.
     masked
-        The paired error counts inside the body mask only.
+        What lies outside the body counts nowhere: the paired error is taken inside, and the discriminator sees air
+        (−1, the lowest target value) outside.
     label_noise
         Upper end of the uniform noise, one draw per image, that is added to the label of real images and
         subtracted from that of synthetic ones in the discriminator's updates: 0.01.
@@ -93,10 +94,11 @@ class GAN:
         generator, discriminator = self.networks["generator"], self.networks["discriminator"]
 
         # Step 1: synthetic images. G does not change until step 4, so that one pass serves both.
-        synthetic = generator(batch["input"])
+        synthetic = self._inside(generator(batch["input"]), batch["mask"])
+        real = self._inside(batch["target"], batch.get("target_mask", batch["mask"]))
 
         # Step 2: D on real images, label 0 + noise.
-        logits = discriminator(batch["target"])
+        logits = discriminator(real)
         d_real = self._adversarial(logits, REAL + self._noise(logits))
         update("discriminator", d_real)
 
@@ -111,7 +113,7 @@ class GAN:
             loss = g_adversarial
             losses = {"d_real": d_real, "d_synthetic": d_synthetic, "g_adversarial": g_adversarial}
             if self._mae_weight:
-                losses["g_l1"] = masked_l1(synthetic, batch["target"], batch["mask"] if self._masked else None)
+                losses["g_l1"] = masked_l1(synthetic, real, batch["mask"] if self._masked else None)
                 loss = loss + self._mae_weight * losses["g_l1"]
             update("generator", loss)
         return {name: value.detach() for name, value in losses.items()}
@@ -124,6 +126,9 @@ class GAN:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         pass
+
+    def _inside(self, image: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask > 0, image, -1.0) if self._masked else image
 
     def _noise(self, logits: Tensor) -> Tensor:
         """One draw per image, in the shape (N, 1, ...) that fits its logits."""
