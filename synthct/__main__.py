@@ -1,0 +1,107 @@
+"""The command line: ``python -m synthct VERB ...``, one file per verb in ``synthct/commands``.
+
+Exit codes: 0 done, 1 our fault, 2 the user's input, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from synthct import __version__
+from synthct.errors import Cancelled, UserError
+from synthct.events import Events
+from synthct.terminal import Terminal, print_json
+
+VERBS = {
+    "cohort": "find the cases in a folder, check them and write a manifest",
+    "preprocess": "register, correct and resample a cohort's volumes",
+    "train": "train a network by preset or recipe, or resume a run",
+    "compare": "train several presets on the same patients and score them on held-out ones",
+    "synthesize": "turn one MR into a synthetic CT with a trained model",
+    "evaluate": "score a synthetic CT against its reference CT",
+    "presets": "list the published recipes, or print one",
+    "sample": "list or fetch free sample images",
+    "devices": "list the processors that can be used, with free memory",
+    "worker": "keep a model loaded and serve requests (used by Slicer)",
+}
+
+DONE, OUR_FAULT, USER_INPUT, CANCELLED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="synthct",
+        description="Synthetic CT from MR: train, synthesise, evaluate. Research software, not a medical device.",
+        epilog="`synthct VERB --help` explains a verb.",
+    )
+    parser.add_argument("--version", action="version", version=f"synthct {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    named = next((word for word in arguments if not word.startswith("-")), None)
+    for verb, summary in VERBS.items():
+        verb_parser = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if verb == named:  # the others' files need not be read
+            _common_options(verb_parser)
+            add_options = getattr(importlib.import_module(f"synthct.commands.{verb}"), "add_options", None)
+            if add_options is not None:
+                add_options(verb_parser)
+    options, extra = parser.parse_known_args(arguments)
+    command = importlib.import_module(f"synthct.commands.{options.verb}")
+    if extra and not hasattr(command, "EXTRA_OPTIONS"):
+        parser.error(f"unknown option: {' '.join(extra)}")
+    options.extra = extra
+    to_stdout = options.events == "-"
+    terminal = Terminal()
+    events = Events(
+        None if to_stdout or options.events is None else options.events, print_json if to_stdout else terminal
+    )
+    try:
+        signal.signal(signal.SIGTERM, _cancel)
+        command.run(options, events)
+        return DONE
+    except UserError as error:
+        events.error(error)
+        terminal.line(f"synthct {options.verb}: {error}")
+        code = USER_INPUT
+    except (KeyboardInterrupt, Cancelled) as error:
+        events.emit("cancelled")
+        terminal.line(f"synthct {options.verb}: cancelled. {error}".rstrip())
+        code = CANCELLED
+    except Exception as error:
+        events.error(error)
+        terminal.line(
+            f"synthct {options.verb}: an internal error, not your input: {type(error).__name__}: {error} "
+            "Run again with --debug to see where, and report it."
+        )
+        code = OUR_FAULT
+    if options.debug:
+        traceback.print_exc()
+    return code
+
+
+def _common_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("reporting")
+    group.add_argument(
+        "--events",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="append progress, warnings and results as JSON lines to FILE, or print them where no FILE is given",
+    )
+    group.add_argument("--debug", action="store_true", help="show where in the program an error arose")
+
+
+def _cancel(number: int, frame: FrameType | None) -> NoReturn:
+    raise Cancelled
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""``synthct compare``: several presets on the same patients, scored beside the trivial answers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from synthct.errors import UserError
+from synthct.events import Events
+
+EXTRA_OPTIONS = "any recipe key, for all presets alike: --KEY VALUE"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset",
+        required=True,
+        action="append",
+        metavar="NAME",
+        help="a preset or recipe file; repeat for each; NAME:FIRST starts NAME from the model that FIRST has learned",
+    )
+    parser.add_argument("--cohort", required=True, type=Path, help="cohort.json as made by `synthct cohort`")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FOLDER", help="runs, synthetic CTs and the table"
+    )
+    parser.add_argument("--folds", type=int, help="test every patient once in this many folds; default: one split")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and of every training (default 0)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
+
+
+def run(options: argparse.Namespace, events: Events) -> None:
+    import json
+
+    from synthct.commands.recipe_options import overrides_from
+    from synthct.data.cohort import read_cohort
+    from synthct.evaluation.report import write_json
+    from synthct.recipe import load_recipe
+    from synthct.studies.comparison import LOOKUP, by_folds, compare, held_out
+    from synthct.studies.table import markdown, summary
+
+    overrides = {**overrides_from(options.extra), "training.seed": str(options.seed)}
+    starts: dict[str, str] = {}
+    recipes = []
+    for entry in options.preset:
+        name, _, first = entry.partition(":") if not Path(entry).exists() else (entry, "", "")
+        recipe = load_recipe(name, overrides)
+        recipes.append(recipe)
+        if first:
+            starts[recipe.name] = first
+    if (options.output / "table.json").exists():
+        raise UserError(f"{options.output} holds a finished comparison.", todo="Choose another folder.")
+    splitter = by_folds(options.folds, options.seed) if options.folds else held_out(options.seed)
+    comparison = compare(recipes, read_cohort(options.cohort), options.output, splitter, options.device, starts, events)
+    content = summary(comparison.scores, LOOKUP)
+    table = markdown(content, LOOKUP)
+    (options.output / "table.md").write_text(table, encoding="utf-8")
+    write_json({"summary": content, "training_seconds": comparison.seconds}, options.output / "table.json")
+    events.result(table=str(options.output / "table.md"), summary=json.loads(json.dumps(content)))
+    print(table)

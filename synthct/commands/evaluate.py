@@ -1,0 +1,44 @@
+"""``synthct evaluate``: score a synthetic CT against its reference CT."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from synthct.errors import UserError
+from synthct.events import Events
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reference", required=True, type=Path, metavar="CT", help="the true CT in HU (file or DICOM folder)"
+    )
+    parser.add_argument("--synthetic", required=True, type=Path, metavar="SCT", help="the synthetic CT in HU")
+    parser.add_argument("--mask", type=Path, help="score only where this mask is not 0 (the body); default: everywhere")
+    parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="where to write the scores")
+    parser.add_argument("--csv", type=Path, help="write the scores as one line of CSV, too")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def run(options: argparse.Namespace, events: Events) -> None:
+    from synthct.evaluation.report import score_pair, write_csv, write_json
+    from synthct.volumes.read import read_image
+
+    for output in (options.output, options.csv):
+        if output is not None and output.exists() and not options.overwrite:
+            raise UserError(
+                f"{output} exists.", "Nothing is replaced unasked.", "Add --overwrite or choose another name."
+            )
+    mask = read_image(options.mask) if options.mask else None
+    names = (str(options.reference), str(options.synthetic), str(options.mask))
+    scores = score_pair(read_image(options.reference), read_image(options.synthetic), mask, names)
+    content = scores.to_dict()
+    write_json(content, options.output)
+    if options.csv:
+        write_csv({options.synthetic.name: scores}, options.csv)
+    for note in scores.notes:
+        events.warning(note)
+    events.result(output=str(options.output), scores={name: content[name] for name in scores.values})
+    print(f"Scores {scores.region} ({scores.voxels} voxels):")
+    for name, value in scores.values.items():
+        print(f"  {name:24s} {value:10.4f}   {content['definitions'][name]}")
