@@ -81,9 +81,7 @@ def check_cohort(cohort: Cohort, events: Events = SILENT) -> list[CaseCheck]:
             if key in seen:
                 other, other_kind = seen[key]
                 what = f"It holds the same voxels as the {other_kind.upper()} of case {other.id}."
-                check.add(
-                    "error", getattr(case, kind), what, "Keep one of them: a copy could be trained and tested on."
-                )
+                check.add("error", getattr(case, kind), what, "Keep one: a copy could be trained and tested on.")
             seen.setdefault(key, (case, kind))
         checks.append(check)
     events.progress(len(cases), len(cases), "check")

@@ -1,0 +1,223 @@
+"""Bring the volumes of a case onto one grid before any network sees them (row A1), once, and keep the result.
+
+Order: bias field, couch, registration of the CT to the MR, resampling, body mask.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from synthct.data.cohort import Case, Cohort, read_cohort, write_cohort
+from synthct.data.fingerprint import fingerprint
+from synthct.data.whole_folder import whole_folder
+from synthct.errors import UserError
+from synthct.events import SILENT, Events
+from synthct.recipe import Preparation
+from synthct.volumes.bias import correct_bias
+from synthct.volumes.body import body_mask
+from synthct.volumes.couch import remove_couch
+from synthct.volumes.geometry import array_of, grid_of, grid_with_spacing, image_from_array, resample_onto
+from synthct.volumes.hu import AIR_HU
+from synthct.volumes.read import read_image
+from synthct.volumes.registration import KINDS, Registration, register
+from synthct.volumes.write import write_image
+
+FORMAT = 1
+_REPORT = "preparation.json"
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """MR, CT (int16 HU, −1024 and above) and mask (uint8) of one case on one grid."""
+
+    mr: sitk.Image
+    ct: sitk.Image
+    mask: sitk.Image
+    """1 inside the MR's body where the CT was measured."""
+    registration: Registration | None
+    """None: not asked for."""
+
+
+def prepare_case(case: Case, preparation: Preparation, events: Events = SILENT) -> PreparedCase:
+    """Prepare one case.
+
+    Raises
+    ------
+    UserError
+        A file cannot be used, the images do not overlap, or an unknown registration is asked for.
+    """
+    mr, ct = read_image(case.mr, case.mr_series), read_image(case.ct, case.ct_series)
+    mask = body_mask(mr, "mr") if case.mask is None else resample_onto(read_image(case.mask), mr, "nearest", 0)
+    if preparation.bias_correction:
+        mr = correct_bias(mr, mask)
+    if preparation.remove_couch:
+        ct = remove_couch(ct)
+    registration = None
+    if preparation.registration != "none":
+        if preparation.registration not in KINDS:
+            raise UserError(
+                f"`preparation.registration` is {preparation.registration}.", f"Known: none, {', '.join(KINDS)}."
+            )
+        registration = register(mr, ct, preparation.registration, mask, events)
+    transform = registration.transform if registration else None
+    grid = grid_of(mr) if preparation.spacing is None else grid_with_spacing(mr, preparation.spacing)
+    field_of_view = sitk.Image(ct.GetSize(), sitk.sitkUInt8) + 1
+    field_of_view.CopyInformation(ct)
+    measured = array_of(resample_onto(field_of_view, grid, "nearest", 0, transform)) != 0
+    inside = (array_of(resample_onto(mask, grid, "nearest", 0)) != 0) & measured
+    if not inside.any():
+        raise UserError(
+            f"The MR's body and the CT of case {case.id} do not overlap.",
+            f"{case.mr.name} and {case.ct.name} lie in different places.",
+            "Check the pair with `synthct cohort`.",
+        )
+    hu = array_of(resample_onto(ct, grid, "linear", AIR_HU, transform))
+    hu = np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
+    mr = mr if preparation.spacing is None else resample_onto(mr, grid, "linear", 0)
+    return PreparedCase(mr, image_from_array(hu, grid), image_from_array(inside, grid), registration)
+
+
+def prepare_cohort(
+    cohort: Cohort, preparation: Preparation, folder: Path | str, events: Events = SILENT, workers: int = 1
+) -> Cohort:
+    """Prepare every used case into ``folder/<id>/{mr,ct,mask}.nii.gz`` and write ``folder/cohort.json``.
+
+    A case that lies there already, made from the same files with the same settings, is left as it is, so that an
+    interrupted preparation goes on where it was. A cohort that is prepared already is returned unchanged.
+
+    Parameters
+    ----------
+    workers
+        Processes that work at the same time.
+
+    Raises
+    ------
+    UserError
+        As `prepare_case`, or when ``folder`` holds something else under the name of a case.
+    """
+    if cohort.preparation is not None:
+        if cohort.preparation != preparation:
+            events.warning(
+                f"The cohort {cohort.root} is prepared already and is used as it is.",
+                "The recipe asks for another preparation.",
+                "Give the cohort of the original images to have it prepared anew.",
+            )
+        return cohort
+    folder = Path(folder)
+    cases = cohort.used.cases
+    if not cases:
+        raise UserError(f"No case of the cohort {cohort.root} can be used.", "Every one is excluded.")
+    _refuse_foreign(cases, folder)
+    keys = {case.id: _key(case, preparation) for case in cases}
+    todo = [case for case in cases if _stored_key(folder / case.id) != keys[case.id]]
+    done = len(cases) - len(todo)
+    events.progress(done, len(cases), "prepare")
+    for case, report in _prepared(todo, preparation, folder, keys, workers):
+        done += 1
+        events.progress(done, len(cases), "prepare", case.id)
+        if report is not None and not report["accepted"]:
+            events.warning(
+                f"The registration of case {case.id} was not accepted; the images stay as they are.",
+                report["reason"],
+                "Look at the pair.",
+            )
+    prepared = Cohort(tuple(_moved(case, folder) for case in cases), folder.resolve(), preparation)
+    write_cohort(prepared, folder / "cohort.json", overwrite=True)
+    return prepared
+
+
+def _prepared(
+    cases: Sequence[Case], preparation: Preparation, folder: Path, keys: dict[str, str], workers: int
+) -> Iterator[tuple[Case, dict[str, Any] | None]]:
+    if workers <= 1 or len(cases) < 2:
+        for case in cases:
+            yield case, _prepare_into(case, preparation, folder / case.id, keys[case.id])
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=context) as pool:
+        futures = {
+            pool.submit(_prepare_into, case, preparation, folder / case.id, keys[case.id]): case for case in cases
+        }
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _prepare_into(case: Case, preparation: Preparation, target: Path, key: str) -> dict[str, Any] | None:
+    """Prepare one case and write it; return what is told of its registration."""
+    prepared = prepare_case(case, preparation)
+    report = _report(prepared.registration)
+    with whole_folder(target) as aside:
+        for name in ("mr", "ct", "mask"):
+            write_image(getattr(prepared, name), aside / f"{name}.nii.gz")
+        text = json.dumps({"key": key, "registration": report}, indent=1)
+        (aside / _REPORT).write_text(text, encoding="utf-8")
+    return report
+
+
+def _report(registration: Registration | None) -> dict[str, Any] | None:
+    if registration is None:
+        return None
+    return {
+        "accepted": registration.accepted,
+        "kind": registration.kind,
+        "reason": registration.reason,
+        "before": _finite(dataclasses.asdict(registration.before)),
+        "after": _finite(dataclasses.asdict(registration.after)),
+    }
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _key(case: Case, preparation: Preparation) -> str:
+    settings = [FORMAT, dataclasses.asdict(preparation), case.mr_series, case.ct_series]
+    return fingerprint([case.mr, case.ct, case.mask], settings)
+
+
+def _stored_key(folder: Path) -> str | None:
+    try:
+        key = json.loads((folder / _REPORT).read_text(encoding="utf-8"))["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return key if all((folder / f"{name}.nii.gz").is_file() for name in ("mr", "ct", "mask")) else None
+
+
+def _refuse_foreign(cases: Sequence[Case], folder: Path) -> None:
+    """Refuse a folder in which something would be replaced that was not made here."""
+    for case in cases:
+        target = folder / case.id
+        if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
+            if (target / _REPORT).is_file():
+                continue
+            raise UserError(
+                f"{target} exists and was not made by a preparation.", todo="Choose another folder to prepare into."
+            )
+    manifest = folder / "cohort.json"
+    if manifest.is_file() and read_cohort(manifest).preparation is None:
+        raise UserError(
+            f"{manifest} is a cohort of original images.",
+            "Preparing into its folder would replace it.",
+            "Choose another folder to prepare into.",
+        )
+
+
+def _moved(case: Case, folder: Path) -> Case:
+    place = folder.resolve() / case.id
+    mr, ct, mask = (place / f"{name}.nii.gz" for name in ("mr", "ct", "mask"))
+    return dataclasses.replace(case, mr=mr, ct=ct, mask=mask, mr_series=None, ct_series=None)
