@@ -75,8 +75,8 @@ def save_model(folder: Path | str, network: nn.Module, card: Mapping[str, Any]) 
         folder.mkdir(parents=True, exist_ok=True)
         _write_synced(_aside(folder / WEIGHTS), weights)
         _write_synced(_aside(folder / CARD), text.encode())
-        os.replace(_aside(folder / WEIGHTS), folder / WEIGHTS)
-        os.replace(_aside(folder / CARD), folder / CARD)
+        _aside(folder / WEIGHTS).replace(folder / WEIGHTS)
+        _aside(folder / CARD).replace(folder / CARD)
     except OSError as error:
         raise UserError(
             f"The model cannot be written to {folder}.", f"{error.strerror}.", "Free space or choose another folder."

@@ -1,0 +1,87 @@
+"""An array translated slice by slice in one plane, or averaged over several, straight into its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from synthct.errors import UserError
+from synthct.synthesis.model_file import Model
+from synthct.synthesis.planes import along_plane, input_blocks
+from synthct.synthesis.predictor import Predictor
+from synthct.synthesis.progress import SliceProgress
+from synthct.volumes.scaling import Scaling
+
+
+def translate_array(
+    voxels: np.ndarray,
+    result: np.ndarray,
+    planes: Sequence[str],
+    model: Model,
+    scaling: Scaling,
+    predictor: Predictor,
+    progress: SliceProgress,
+    lowest: float,
+    inside: np.ndarray | None = None,
+) -> None:
+    """Translate an (S, P, L) array into ``result``, int16 of the same shape.
+
+    One plane is written slice by slice; for several a float32 sum of the same shape is held.
+
+    Parameters
+    ----------
+    voxels, result
+        Source values and where the rounded HU go; both may be views.
+    planes
+        One or more.
+    model, scaling
+        ``scaling`` is fitted to the volume.
+    predictor, progress
+        Where it is computed and what counts the slices.
+    lowest
+        Source value put around slices that are too small for the network.
+    inside
+        Slices in which this is 0 everywhere need not be computed. None: all are.
+    """
+
+    def hu_blocks(plane: str) -> Iterator[tuple[int, np.ndarray]]:
+        slices = along_plane(voxels, plane)
+        wanted = None if inside is None else along_plane(inside, plane)
+        neighbours = int(model.card.get("neighbours", 0))
+        padding = float(scaling.apply(np.asarray([lowest], np.float32))[0])
+        blocks = input_blocks(slices, scaling, neighbours, predictor.batch, wanted)
+        done = 0
+        for start, output in predictor.predict(blocks, padding):
+            yield start, _to_hu(output, model)
+            progress.advance(start + len(output) - done, plane)
+            done = start + len(output)
+        progress.advance(len(slices) - done, plane)
+
+    if len(planes) == 1:
+        target = along_plane(result, planes[0])
+        for start, hu in hu_blocks(planes[0]):
+            target[start : start + len(hu)] = np.rint(hu, out=hu)
+        return
+    mean = np.zeros(voxels.shape, np.float32)
+    for plane in planes:
+        target = along_plane(mean, plane)
+        for start, hu in hu_blocks(plane):
+            hu /= len(planes)
+            target[start : start + len(hu)] += hu
+    for axial, rounded in zip(mean, result, strict=True):
+        rounded[...] = np.rint(axial, out=axial)
+
+
+def _to_hu(output: np.ndarray, model: Model) -> np.ndarray:
+    """Scaled network output as HU within the model's range, float32, not yet rounded."""
+    if not np.isfinite(output.sum()):
+        raise UserError(
+            "The network's output holds values that are not numbers.",
+            "Its weights are damaged, or its training diverged.",
+            "Use another model.",
+        )
+    low, high = model.card["hu_range"]
+    hu = model.target_scaling.invert(output)
+    return np.clip(hu, math.ceil(low), math.floor(high), out=hu)

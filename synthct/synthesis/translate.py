@@ -1,0 +1,185 @@
+"""One volume translated by a model, on exactly its own grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from synthct.errors import UserError
+from synthct.events import SILENT, Events
+from synthct.synthesis.card import PLANES
+from synthct.synthesis.device import choose_device
+from synthct.synthesis.model_file import Model
+from synthct.synthesis.model_grid import model_grid, sampled_back
+from synthct.synthesis.predictor import Predictor
+from synthct.synthesis.progress import SliceProgress
+from synthct.synthesis.sanity import check_voxels, warn_if_unlike
+from synthct.synthesis.slicewise import translate_array
+from synthct.volumes.bias import correct_bias
+from synthct.volumes.body import body_mask
+from synthct.volumes.geometry import axial_order, axial_view, grid_of, image_from_array, resample_onto, same_grid
+from synthct.volumes.hu import AIR_HU
+from synthct.volumes.scaling import Scaling
+
+
+def translate(
+    image: sitk.Image,
+    model: Model,
+    planes: Sequence[str] = ("axial",),
+    mask: sitk.Image | str | None = None,
+    device: str | torch.device = "auto",
+    batch: int | None = None,
+    events: Events = SILENT,
+    name: str = "The input",
+) -> sitk.Image:
+    """Translate a volume slice by slice, and average over planes where several are given.
+
+    Slices larger than the model's size are cut into overlapping tiles. Memory grows with the volume by the result
+    (int16) and, where planes are averaged, by one float32 volume; the device holds one batch of slices.
+
+    Parameters
+    ----------
+    image
+        3D scalar image of any size, spacing and orientation.
+    model
+        As from `synthct.synthesis.model_file.load_model`.
+    planes
+        axial, coronal, sagittal; several are averaged.
+    mask
+        Outside it the result is air. ``"auto"``: the body found in the input. None: nothing is set to air.
+    device
+        See `synthct.synthesis.device.choose_device`.
+    batch
+        Slices at once; None: chosen by device. It changes the speed only.
+    events
+        Hears progress in slices, and warnings.
+    name
+        What errors and warnings call the input.
+
+    Returns
+    -------
+    SimpleITK.Image
+        int16 HU on exactly the grid of ``image``, within the model's ``hu_range``.
+
+    Raises
+    ------
+    UserError
+        A constant or non-finite volume, an unknown plane or device, a mask that covers nothing, too little memory.
+    """
+    planes = _checked_planes(planes, model, events)
+    predictor = Predictor(model, choose_device(device), batch, events)
+    grid = grid_of(image)
+    scaling = model.input_scaling
+    fitted = scaling.percentiles is not None
+    corrected = bool(model.card.get("bias_correction"))
+    lowest = _check(image, model, fitted, name, events)
+    body = _body(image, mask, model, name, events) if mask is not None or fitted or corrected else None
+    if corrected:
+        image = correct_bias(image, body)
+    work = model_grid(grid, model.card.get("spacing"))
+    inside = body
+    if work is not grid:
+        image = resample_onto(image, work, "linear", outside=lowest)
+        inside = None if body is None else resample_onto(body, work, "nearest", 0)
+    hu = _translated(
+        image, inside, planes, model, scaling, predictor, lowest, mask is not None and work is grid, events
+    )
+    del image, inside
+    if work is not grid:
+        hu = sampled_back(hu, work, grid)
+    if mask is not None and body is not None:
+        for plane, covered in zip(hu, sitk.GetArrayViewFromImage(body), strict=True):
+            plane[covered == 0] = _air(model)
+    return image_from_array(hu, grid)
+
+
+def _translated(
+    image: sitk.Image,
+    inside: sitk.Image | None,
+    planes: Sequence[str],
+    model: Model,
+    scaling: Scaling,
+    predictor: Predictor,
+    lowest: float,
+    only_inside: bool,
+    events: Events,
+) -> np.ndarray:
+    """HU of an image on the model's grid, int16, shape (z, y, x) of the image."""
+    voxels = axial_view(sitk.GetArrayViewFromImage(image), image)
+    covered = None if inside is None else axial_view(sitk.GetArrayViewFromImage(inside), image)
+    progress = SliceProgress(events, sum(voxels.shape[PLANES.index(plane)] for plane in planes))
+    hu = np.full(image.GetSize()[::-1], _air(model), np.int16)
+    translate_array(
+        voxels,
+        axial_view(hu, image),
+        planes,
+        model,
+        scaling.fit(voxels, covered),
+        predictor,
+        progress,
+        lowest,
+        covered if only_inside else None,
+    )
+    return hu
+
+
+def _checked_planes(planes: Sequence[str], model: Model, events: Events) -> list[str]:
+    chosen = list(dict.fromkeys([planes] if isinstance(planes, str) else planes))
+    for plane in chosen:
+        if plane not in PLANES:
+            raise UserError(f"There is no plane {plane}.", f"Known: {', '.join(PLANES)}.", "Correct the option planes.")
+    if not chosen:
+        raise UserError("No plane was chosen.", todo=f"Choose one or more of {', '.join(PLANES)}.")
+    trained = model.card.get("planes") or ["axial"]
+    new = [plane for plane in chosen if plane not in trained]
+    if new:
+        events.warning(
+            f"The model was not trained on {' and '.join(new)} slices.",
+            f"It was trained on {' and '.join(trained)} ones.",
+            "Expect a worse result in these planes.",
+        )
+    return chosen
+
+
+def _check(image: sitk.Image, model: Model, fitted: bool, name: str, events: Events) -> float:
+    """Refuse or warn of the input; return its lowest value."""
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(f"{name} is not a 3D image with one value per voxel.", todo="Choose another image.")
+    view = sitk.GetArrayViewFromImage(image)
+    lowest = check_voxels(view, name)
+    order, _ = axial_order(image)
+    spacing = [image.GetSpacing()[axis] for axis in order]
+    warn_if_unlike(axial_view(view, image), spacing, model.card, fitted, name, events)
+    return lowest
+
+
+def _body(
+    image: sitk.Image, mask: sitk.Image | str | None, model: Model, name: str, events: Events
+) -> sitk.Image | None:
+    """The mask that was given, on the grid of ``image``, or the body found in it."""
+    if isinstance(mask, sitk.Image):
+        mask = mask if same_grid(mask, image) else resample_onto(mask, image, "nearest", 0)
+        if not sitk.GetArrayViewFromImage(mask).any():
+            raise UserError(
+                f"The mask covers no voxel of {name}.", "Everything would be air.", "Give the mask of this image."
+            )
+        return mask
+    if mask not in (None, "auto"):
+        raise UserError(f"The mask cannot be {mask!r}.", todo="Give an image, auto or nothing.")
+    modality = "ct" if str(model.card.get("input", "MR")).upper() == "CT" else "mr"
+    try:
+        return body_mask(image, modality)
+    except UserError as error:
+        if mask == "auto":
+            raise
+        events.warning(f"No body was found in {name}.", str(error), "Its intensities are scaled over the whole image.")
+        return None
+
+
+def _air(model: Model) -> int:
+    """HU of air, or the model's lowest where that is higher."""
+    return max(AIR_HU, math.ceil(model.card["hu_range"][0]))
