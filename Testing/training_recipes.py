@@ -1,0 +1,56 @@
+"""Recipes small enough to train in a test, and the cohort they are trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from phantoms import write_phantom_cohort
+
+from synthct.data.cohort import Cohort, read_cohort
+from synthct.recipe import Recipe, recipe_from_dict
+
+SHAPE = (8, 32, 36)
+
+
+def tiny_cohort(folder: Path, cases: int = 4) -> Cohort:
+    """Return a cohort of phantoms written into ``folder``."""
+    return read_cohort(write_phantom_cohort(folder, cases, SHAPE, masks=True))
+
+
+def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
+    """Return a recipe of the named method that takes some milliseconds a step on one thread."""
+    unet = {"name": "unet", "width": "4-8", "norm": "batch", "dropout": 0.1}
+    adam = {"name": "adam", "lr": 2e-3, "beta1": 0.5, "schedule": "cosine"}
+    patch = {"name": "patchgan", "width": 4, "layers": 2}
+    entries = {
+        "regression": ({"name": "regression"}, {"generator": unet}, {"generator": adam}),
+        "gan": (
+            {"name": "gan", "mae": "paired", "mae_weight": 100},
+            {"generator": unet, "discriminator": patch},
+            {"generator": adam, "discriminator": adam},
+        ),
+        "cyclegan": (
+            {"name": "cyclegan", "pool": 3},
+            {"generator": unet, "discriminator": patch},
+            {"generator": adam, "discriminator": adam},
+        ),
+    }
+    named, networks, optimisers = entries[method]
+    return recipe_from_dict(
+        {
+            "name": f"tiny-{method}",
+            "source": "a test",
+            "method": named,
+            "networks": networks,
+            "optimisers": optimisers,
+            "data": {
+                "size": [32, 32],
+                "neighbours": 0 if method == "cyclegan" else 1,
+                "paired": method != "cyclegan",
+                "input_scaling": {"name": "mr-percentile"},
+                "target_scaling": {"name": "ct-window"},
+                "augmentation": {"flip": True, "rotation_degrees": 5, "gamma": 0.1},
+            },
+            "training": {"batch": 2, "steps": 12, "steps_per_epoch": 4, "ema": 0.9, "precision": "32-true", **training},
+        }
+    )

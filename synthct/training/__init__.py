@@ -1,0 +1,1 @@
+"""The run: loop, checkpoints, events, validation on whole volumes, model selection."""

@@ -1,0 +1,266 @@
+"""The training loop. It knows nothing of GANs: a method takes a step, the loop keeps, shows and stores."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from synthct.data.cache import Volume
+from synthct.data.slices import SliceBatches
+from synthct.data.split import Split
+from synthct.errors import Cancelled
+from synthct.events import Events
+from synthct.methods.method import Method
+from synthct.recipe import Augmentation, Recipe
+from synthct.synthesis.model_file import save_model
+from synthct.training.curves import Curves
+from synthct.training.ema import Ema
+from synthct.training.interrupt import Interrupt
+from synthct.training.model_card import model_card, training_summary
+from synthct.training.plan import make_plan
+from synthct.training.reporting import Report
+from synthct.training.run_folder import RunFolder
+from synthct.training.sample_grid import write_sample_grid
+from synthct.training.snapshot import Standing, restore_snapshot, save_snapshot
+from synthct.training.update import Update
+from synthct.training.validation import MAE, as_applied, validate
+from synthct.volumes.scaling import make_scaling
+
+CHECKPOINT_S = 600.0
+"""A long epoch is interrupted by a checkpoint after this many seconds."""
+SAMPLES = 3
+_AGREE_EVERY = 10
+
+
+class Loop:
+    """One training from where it stands to its end.
+
+    Parameters
+    ----------
+    run, recipe, method, fabric
+        What is trained, with what, where.
+    volumes, split
+        Cases by id, and which of them train and validate.
+    facts
+        Plain values that must be the same when the training is resumed; stored with every checkpoint.
+    events
+        Those of the run.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        recipe: Recipe,
+        method: Method,
+        fabric: Fabric,
+        volumes: Mapping[str, Volume],
+        split: Split,
+        facts: Mapping[str, Any],
+        events: Events,
+    ) -> None:
+        training = recipe.training
+        self.run, self.recipe, self.method, self.fabric, self.facts = run, recipe, method, fabric, facts
+        _place(method.networks, fabric)
+        self._generator = method.networks[method.generator_role]
+        self._ema = Ema(self._generator, training.ema) if training.ema is not None else None
+        self._update = Update(fabric, method.optimisers)
+        slabs = split.slabs.get("training")
+        self._batches = SliceBatches(
+            volumes,
+            split.training,
+            recipe.data,
+            training.batch,
+            training.seed,
+            fabric.global_rank,
+            fabric.world_size,
+            ranges=slabs,
+        )
+        self._validation = [
+            (volumes[case], slab)
+            for case in split.validation[: training.validation_volumes]
+            for slab in split.slabs.get("validation", {}).get(case, (None,))
+        ]
+        self._shown = self._samples(volumes, split)
+        self._card = model_card(recipe, method.generator_role, [volumes[case] for case in split.training])
+        self._sizes = (len(split.training), len(split.validation))
+        self.plan = make_plan(training, self._batches.steps_per_epoch, bool(self._validation))
+        self.standing = Standing()
+        curves = Curves(run.tensorboard) if fabric.is_global_zero else None
+        self._report = Report(events, curves, self.plan, run.path)
+
+    def restore(self) -> None:
+        """Take everything back from the run's checkpoint."""
+        self.standing = restore_snapshot(self.run, self.method, self._ema, self.fabric)
+
+    def train(self, interrupt: Interrupt) -> Standing:
+        """Take the remaining steps.
+
+        Raises
+        ------
+        Cancelled
+            The user ended it; a checkpoint is left.
+        UserError
+            A loss or weight is not a number any more, or the disk is full; the last checkpoint stays.
+        """
+        standing = self.standing
+        self._report.begin(standing.step)
+        try:
+            if standing.step == 0:
+                self._save()
+            elif self._epoch_is_over():
+                self._end_epoch(interrupt)
+            saved = time.monotonic()
+            for batch in self._loader(standing.step) if not self._finished() else ():
+                self._step(batch)
+                if self._epoch_is_over():
+                    self._end_epoch(interrupt)
+                    saved = time.monotonic()
+                    if self._finished():
+                        break
+                elif time.monotonic() - saved > CHECKPOINT_S:
+                    self._save()
+                    saved = time.monotonic()
+                if self._agreed(interrupt.asked):
+                    self._save()
+                    raise Cancelled("The run can be resumed.")
+        finally:
+            self._report.close()
+        return standing
+
+    def _step(self, batch: dict[str, Tensor]) -> None:
+        step = self.standing.step
+        torch.manual_seed(step_seed(self.recipe.training.seed, step, self.fabric.global_rank))
+        batch = self.fabric.strategy.precision.convert_input(self.fabric.to_device(batch))
+        with self.fabric.autocast():
+            losses = self.method.training_step(batch, self._update, step / self.plan.total)
+        if self._ema is not None:
+            self._ema.update()
+        self.standing.step += 1
+        self._report.step(self.standing.step, losses)
+
+    def _end_epoch(self, interrupt: Interrupt) -> None:
+        """Validate, keep the model if it is the best, draw the sample grid, write a checkpoint."""
+        standing, report = self.standing, self._report
+        report.flush(standing.step)
+        self._require_finite_weights()
+        network = as_applied(self._ema.network if self._ema is not None else self._generator)
+        scores: dict[str, float] = {}
+        if standing.step in self.plan.validations:
+            with report.pause():
+                scores = self._validated(network, interrupt)
+            report.scalars(standing.step, scores)
+            better = standing.best is None or scores[MAE] < standing.best
+            standing.without_better = 0 if better else standing.without_better + 1
+            if better:
+                standing.best, standing.best_step = scores[MAE], standing.step
+        if self.fabric.is_global_zero:
+            if standing.best_step == standing.step or not self._validation:
+                self._keep(network, scores)
+            self._draw(network)
+        self._generator.train()
+        standing.epoch_ended = standing.step
+        self._save()
+        report.progress(standing.step)
+
+    def _validated(self, network: nn.Module, interrupt: Interrupt) -> dict[str, float]:
+        self._report.progress(self.standing.step, "validation")
+        try:
+            return validate(network, self._card, self._validation, self.fabric, interrupt.events())
+        except Cancelled:
+            self._save()  # the epoch's end is not marked as done, and is done again on resuming
+            raise
+        finally:
+            network.to(self.fabric.device)  # synthesis may have fled to the CPU when memory ran out
+
+    def _keep(self, network: nn.Module, scores: Mapping[str, float]) -> None:
+        summary = training_summary(
+            self.recipe, self._sizes, self.standing.step, scores, self.facts.get("initial_model")
+        )
+        save_model(self.run.model, network, {**self._card, "training": summary})
+
+    def _draw(self, network: nn.Module) -> None:
+        """Write the epoch's sample grid and say so."""
+        number = self.plan.epoch(self.standing.step)
+        path = self.run.samples / f"epoch_{number:04d}.png"
+        with torch.no_grad():
+            synthetic = network(self._shown["input"].to(self.fabric.device)).float().cpu().numpy()
+        hu = make_scaling(self.recipe.data.target_scaling).invert
+        middle = self._shown["input"][:, self.recipe.data.neighbours].numpy()
+        title = f"{self.recipe.name}, epoch {number}, step {self.standing.step}"
+        write_sample_grid(path, middle, hu(synthetic[:, 0]), hu(self._shown["target"][:, 0].numpy()), title)
+        self._report.events.sample(path, self.standing.step)
+
+    def _save(self) -> None:
+        self._report.flush(self.standing.step)
+        self._require_finite_weights()
+        if self.fabric.is_global_zero:
+            save_snapshot(self.run, self.standing, self.method, self._ema, self.fabric, self.facts)
+        self._report.skip()
+
+    def _require_finite_weights(self) -> None:
+        for role, network in self.method.networks.items():
+            norms = torch._foreach_norm([value for value in network.state_dict().values() if value.is_floating_point()])
+            if not torch.stack(norms).isfinite().all():
+                raise self._report.not_a_number(f"A weight of the {role}", self.standing.step)
+
+    def _loader(self, start: int) -> DataLoader:
+        return DataLoader(
+            self._batches,  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=range(start, self.plan.total),
+            num_workers=self.recipe.training.workers,
+            pin_memory=self.fabric.device.type == "cuda",
+            worker_init_fn=_leave_signals,
+        )
+
+    def _samples(self, volumes: Mapping[str, Volume], split: Split) -> dict[str, Tensor]:
+        part = "validation" if split.validation else "training"
+        data = dataclasses.replace(self.recipe.data, augmentation=Augmentation(), paired=True)
+        return SliceBatches(volumes, split.part(part), data, 1, 0, ranges=split.slabs.get(part)).preview(SAMPLES)
+
+    def _epoch_is_over(self) -> bool:
+        return self.standing.step > self.standing.epoch_ended and self.plan.ends_epoch(self.standing.step)
+
+    def _finished(self) -> bool:
+        patience = self.recipe.training.patience
+        enough = patience is not None and self.standing.without_better >= patience
+        return self.standing.epoch_ended == self.plan.total or enough
+
+    def _agreed(self, asked: bool) -> bool:
+        """Whether to end now; several processes ask each other now and then."""
+        if self.fabric.world_size == 1:
+            return asked
+        if self.standing.step % _AGREE_EVERY:
+            return False
+        votes = torch.tensor(float(asked), device=self.fabric.device)
+        torch.distributed.all_reduce(votes)
+        return bool(votes.item() > 0)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Return the seed of torch's generator for one step of one process."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _place(networks: nn.ModuleDict, fabric: Fabric) -> None:
+    """Move networks to their device and precision; parameters stay the objects that optimisers hold."""
+    networks.to(fabric.device)
+    fabric.strategy.precision.convert_module(networks)
+    if fabric.device.type == "cuda":
+        networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    networks.train()
+
+
+def _leave_signals(_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; only the training itself answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,133 @@
+"""What a running training says: mean losses, progress with the time left, and the end when a loss is not a number."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from synthct.errors import UserError
+from synthct.events import Events
+from synthct.training.curves import Curves
+from synthct.training.plan import Plan
+
+SHORTEST_S, LONGEST_S = 1.0, 10.0
+"""Seconds between two reports, at the start and in a long training: reading a loss from a GPU makes it wait."""
+_FADE = 0.9
+
+
+class Report:
+    """Collects losses on their device and reports their means once in a while.
+
+    Parameters
+    ----------
+    events, curves
+        Where to.
+    plan
+        Steps and validations: what the time left consists of.
+    run
+        Run folder, named in errors.
+    """
+
+    def __init__(self, events: Events, curves: Curves | None, plan: Plan, run: Path) -> None:
+        self.events = events
+        self._curves = curves
+        self._plan = plan
+        self._run = run
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        self._began = self._reported = time.monotonic()
+        self._train_s = self._trained = 0.0
+        self._validate_s = self._validated = 0.0
+
+    def begin(self, step: int) -> None:
+        """Start after ``step`` steps; curve points of later steps that an interrupted training left are hidden."""
+        if self._curves is not None:
+            self._curves.open(step + 1)
+        self.progress(step)
+        self._began = self._reported = time.monotonic()
+
+    def step(self, step: int, losses: Mapping[str, Tensor]) -> None:
+        """Take in the losses of training step ``step`` (1 is the first)."""
+        for name, value in losses.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.detach().clone()
+        self._count += 1
+        if all(value.device.type == "cpu" for value in losses.values()):
+            self._require_numbers(step, losses)
+        now = time.monotonic()
+        if now - self._reported >= min(LONGEST_S, max(SHORTEST_S, (now - self._began) / 1000)):
+            self.flush(step)
+
+    def flush(self, step: int) -> None:
+        """Report what was collected.
+
+        Raises
+        ------
+        UserError
+            A loss since the last report was not a number; the message names its term.
+        """
+        if not self._count:
+            return
+        means = dict(zip(self._sums, torch.stack([*self._sums.values()]).tolist(), strict=True))
+        means = {name: value / self._count for name, value in means.items()}
+        self._require_numbers(step, means)
+        now = time.monotonic()
+        # Older steps fade, so that the time left follows a machine that becomes busier.
+        self._train_s = _FADE * self._train_s + now - self._reported
+        self._trained = _FADE * self._trained + self._count
+        self._sums, self._count, self._reported = {}, 0, now
+        self.scalars(step, {f"loss/{name}": value for name, value in means.items()})
+        self.progress(step)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Report numbers of ``step`` as a metrics event and as curves."""
+        self.events.metrics(step, values)
+        if self._curves is not None:
+            self._curves.add(step, values)
+
+    def progress(self, step: int, doing: str = "") -> None:
+        """Report the step reached; the time left counts the validations still to come."""
+        eta = None
+        if self._trained:
+            to_come = sum(end > step for end in self._plan.validations)
+            pause = self._validate_s / self._validated if self._validated else 0.0
+            eta = round((self._plan.total - step) * self._train_s / self._trained + to_come * pause, 1)
+        message = ", ".join(filter(None, (self._plan.words(step), doing)))
+        self.events.emit("progress", task="training", done=step, total=self._plan.total, eta_s=eta, message=message)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Measure a validation, which counts in the time left but not as training time."""
+        began = time.monotonic()
+        yield
+        self._validate_s += time.monotonic() - began
+        self._validated += 1
+        self.skip()
+
+    def skip(self) -> None:
+        """Do not count the time since the last report as training time."""
+        self._reported = time.monotonic()
+
+    def close(self) -> None:
+        """Write out the curves."""
+        if self._curves is not None:
+            self._curves.close()
+
+    def not_a_number(self, what: str, step: int) -> UserError:
+        """Return the error that ends a training which has diverged."""
+        return UserError(
+            f"{what} is not a number any more at step {step}.",
+            f"The training has diverged; the last good weights are kept in {self._run / 'checkpoints'} and, where "
+            f"there was a validation, in {self._run / 'model'}.",
+            "Start a new run with a lower learning rate, or with --precision 32-true.",
+        )
+
+    def _require_numbers(self, step: int, values: Mapping[str, Tensor] | Mapping[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise self.not_a_number(f"The loss `{name}`", step)

@@ -1,0 +1,252 @@
+"""Start a training in a run folder, or go on with one."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+from torch import nn
+
+from synthct.data.cache import Volume, open_cache
+from synthct.data.cohort import Cohort
+from synthct.data.preparation import prepare_cohort
+from synthct.data.split import Split, read_split, split_cohort, write_split
+from synthct.errors import Cancelled, UserError
+from synthct.events import SILENT, Events
+from synthct.methods.method import Method
+from synthct.methods.registry import build_method
+from synthct.processes import FolderLock
+from synthct.recipe import Recipe
+from synthct.synthesis.model_file import load_model
+from synthct.training.checkpoint import read_summary
+from synthct.training.interrupt import Interrupt
+from synthct.training.launch import launch
+from synthct.training.loop import Loop
+from synthct.training.run_folder import RunFolder, recipe_hash
+from synthct.volumes.scaling import make_scaling
+
+
+def train(
+    recipe: Recipe,
+    cohort: Cohort,
+    run_folder: Path | str,
+    device: str = "auto",
+    events: Events = SILENT,
+    steps: int | None = None,
+    split: Split | None = None,
+    initial_model: Path | str | None = None,
+) -> Path:
+    """Train ``recipe`` on ``cohort`` and return the run folder; ``RUN/model`` is the best model.
+
+    Parameters
+    ----------
+    run_folder
+        New or empty; see `RunFolder` for what comes into it.
+    device
+        ``auto``, ``cpu``, ``cuda:N``. Several processes come from torchrun or SLURM.
+    events
+        Hears what ``RUN/events.jsonl`` keeps.
+    steps
+        In place of the recipe's.
+    split
+        None: drawn by patient with the recipe's seed.
+    initial_model
+        Model or run whose generator is the start (a refinement); a copy is kept in the run.
+
+    Raises
+    ------
+    UserError
+        Device missing, folder in use or taken, cohort too small or not readable, start that does not fit the
+        recipe, loss not a number any more, disk full.
+    Cancelled
+        SIGINT or SIGTERM; the run can be resumed.
+    """
+    if steps is not None:
+        recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, steps=steps))
+    _check(recipe)
+    method = build_method(recipe)  # before anything is written
+    if initial_model is not None:
+        _start_from(method, recipe, initial_model, events)
+    fabric = launch(device, recipe.training.precision)
+    run = RunFolder(run_folder)
+    with _held(run, fabric):
+        if fabric.is_global_zero:
+            run.require_free()
+            run.write(recipe, cohort, initial_model)
+            if split is not None:
+                write_split(split, run.split_file)
+            else:
+                run.split_file.unlink(missing_ok=True)
+        fabric.barrier()
+        return _go_on(run, recipe, cohort, method, fabric, events)
+
+
+def resume(run_folder: Path | str, device: str = "auto", events: Events = SILENT) -> Path:
+    """Go on with a run from its last checkpoint and return its folder.
+
+    On the CPU, with as many threads, the weights become bit for bit those of a run that was never ended.
+
+    Raises
+    ------
+    UserError
+        No run there, recipe, split or images changed since it began, or as for `train`.
+    Cancelled
+        SIGINT or SIGTERM; the run can be resumed.
+    """
+    run = RunFolder(run_folder)
+    recipe, cohort = run.read()
+    _check(recipe)
+    method = build_method(recipe)
+    if run.initial.exists():
+        _start_from(method, recipe, run.initial, events)
+    fabric = launch(device, recipe.training.precision)
+    with _held(run, fabric):
+        return _go_on(run, recipe, cohort, method, fabric, events)
+
+
+def _go_on(
+    run: RunFolder, recipe: Recipe, cohort: Cohort, method: Method, fabric: Fabric, caller_events: Events
+) -> Path:
+    """Prepare, then train from the checkpoint if there is one, and report how it ended."""
+    events = run.events(caller_events) if fabric.is_global_zero else SILENT
+    try:
+        volumes, split = _prepared(run, recipe, cohort, fabric, events)
+        facts = _facts(run, recipe, volumes)
+        summary = read_summary(run.checkpoints)
+        if summary is not None:
+            _require_unchanged(run, summary["facts"], facts)
+        loop = Loop(run, recipe, method, fabric, volumes, split, facts, events)
+        if summary is not None:
+            loop.restore()
+        with Interrupt() as interrupt:
+            standing = loop.train(interrupt)
+    except (UserError, Cancelled, KeyboardInterrupt) as error:
+        if events is not caller_events and fabric.is_global_zero:  # the caller reports to its own
+            own = Events(run.events_file)
+            own.error(error) if isinstance(error, UserError) else own.emit("cancelled")
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        full = UserError(
+            f"The run {run.path} cannot be written.",
+            "The disk is full. The last checkpoint is kept.",
+            "Free some space and go on with --resume.",
+        )
+        raise full from error
+    events.result(
+        model=str(run.model),
+        run=str(run.path),
+        steps=standing.step,
+        best_mae_hu=standing.best,
+        best_step=standing.best_step,
+    )
+    return run.path
+
+
+@contextmanager
+def _held(run: RunFolder, fabric: Fabric) -> Iterator[None]:
+    """Keep other processes out of the folder."""
+    if fabric.is_global_zero:
+        with FolderLock(run.path):
+            yield
+    else:
+        yield
+
+
+def _prepared(
+    run: RunFolder, recipe: Recipe, cohort: Cohort, fabric: Fabric, events: Events
+) -> tuple[dict[str, Volume], Split]:
+    """Volumes by case id and the run's split; made by the first process, then read by all."""
+    for turn in (True, False):
+        if fabric.is_global_zero == turn:
+            prepared = prepare_cohort(cohort, recipe.preparation, run.prepared, events)
+            volumes = open_cache(prepared, run.cache, events)
+            if not run.split_file.exists():
+                counts = {case: volume.shape[0] for case, volume in volumes.items()}
+                write_split(split_cohort(prepared, counts, seed=recipe.training.seed, events=events), run.split_file)
+        fabric.barrier()
+    split = read_split(run.split_file, prepared)
+    if not split.training:
+        raise UserError(
+            f"No case of the cohort {cohort.root} is left for training.",
+            f"It has {len(cohort.used)} cases that can be used.",
+            "Add cases, or look at the check table of `synthct cohort`.",
+        )
+    if not split.validation:
+        events.warning(
+            "There are no validation cases.", "The last weights are kept as the model in place of the best.", ""
+        )
+    return volumes, split
+
+
+def _facts(run: RunFolder, recipe: Recipe, volumes: dict[str, Volume]) -> dict[str, Any]:
+    """What must not change while a run is interrupted."""
+    facts: dict[str, Any] = {
+        "recipe": recipe_hash(recipe),
+        "split": hashlib.sha256(run.split_file.read_bytes()).hexdigest(),
+        "images": {case: volume.folder.name for case, volume in volumes.items()},
+    }
+    if run.initial.exists():
+        facts["initial_model"] = load_model(run.initial).card["name"]
+    return facts
+
+
+def _require_unchanged(run: RunFolder, before: dict[str, Any], now: dict[str, Any]) -> None:
+    if before == now:
+        return
+    changed = next(name for name in (*now, *before) if before.get(name) != now.get(name))
+    what = f"The {changed.replace('_', ' ')} of the run {run.path}"
+    if changed == "images":
+        cases = sorted(
+            case
+            for case in {*now["images"], *before["images"]}
+            if now["images"].get(case) != before["images"].get(case)
+        )
+        what = f"The images of {', '.join(cases)} in the run {run.path}"
+    raise UserError(
+        f"{what} changed since it began.",
+        "Going on would give weights that no recipe describes.",
+        f"Undo the change, or start a new run with --initial-model {run.model}.",
+    )
+
+
+def _start_from(method: Method, recipe: Recipe, path: Path | str, events: Events) -> None:
+    """Load the weights of the model at ``path`` into the method's generator."""
+    model = load_model(path)
+    generator: nn.Module = method.networks[method.generator_role]
+    try:
+        generator.load_state_dict(model.network.state_dict())
+    except RuntimeError as error:
+        raise UserError(
+            f"The model {path} cannot be the start of this training.",
+            f"Its network {model.card['network']} differs from the recipe's {recipe.networks[method.generator_role]}.",
+            "Give the generator of the recipe the same options.",
+        ) from error
+    for key in ("input_scaling", "target_scaling"):
+        if model.card[key] != make_scaling(getattr(recipe.data, key)).to_dict():
+            events.warning(
+                f"The model {path} was trained with another {key.replace('_', ' ')}.",
+                f"It had {model.card[key]}.",
+                "The training has to unlearn it first; set the same one in the recipe.",
+            )
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuse numbers of ``training`` that cannot work."""
+    training = recipe.training
+    for name in ("batch", "epochs", "steps", "steps_per_epoch", "validate_every", "patience", "validation_volumes"):
+        value = getattr(training, name)
+        if value is not None and value < 1:
+            raise UserError(f"`training.{name}` is {value}.", "It must be at least 1.")
+    for name in ("seed", "workers"):
+        if getattr(training, name) < 0:
+            raise UserError(f"`training.{name}` is {getattr(training, name)}.", "It must not be negative.")
+    if training.ema is not None and not 0 <= training.ema < 1:
+        raise UserError(f"`training.ema` is {training.ema:g}.", "It must be at least 0 and less than 1.")

@@ -1,0 +1,125 @@
+"""The folder of a run: what was asked for, what was drawn, what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import yaml
+
+from synthct.data.cohort import Cohort, read_cohort, write_cohort
+from synthct.errors import UserError
+from synthct.events import Events
+from synthct.recipe import Recipe, load_recipe
+from synthct.synthesis.model_file import load_model, save_model
+
+
+class RunFolder:
+    """Paths inside ``RUN``, and what is read from and written to them.
+
+    ``recipe.yaml`` (complete), ``cohort.json``, ``split.json``, ``initial/`` (the model that it starts from, if any),
+    ``prepared/`` and ``cache/`` (volumes), ``events.jsonl``, ``tensorboard/``, ``samples/``, ``checkpoints/last/``,
+    ``model/`` (the best one) and, while a process works in it, ``lock``.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.recipe_file = self.path / "recipe.yaml"
+        self.cohort_file = self.path / "cohort.json"
+        self.split_file = self.path / "split.json"
+        self.events_file = self.path / "events.jsonl"
+        self.initial = self.path / "initial"
+        self.prepared = self.path / "prepared"
+        self.cache = self.path / "cache"
+        self.tensorboard = self.path / "tensorboard"
+        self.samples = self.path / "samples"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model"
+
+    def require_free(self) -> None:
+        """Refuse a folder in which a training has begun, or whose own files a new run would replace.
+
+        A run that ended before its first step (while volumes were prepared) may be started anew.
+
+        Raises
+        ------
+        UserError
+            The message says how to go on.
+        """
+        if self.checkpoints.exists():
+            raise UserError(
+                f"The folder {self.path} already holds a run.",
+                "A run is never overwritten.",
+                f"Go on with it by --resume {self.path}, or choose another folder.",
+            )
+        unborn = self.recipe_file.exists() and self.cohort_file.exists()
+        for file in (self.model, self.initial, self.recipe_file, self.cohort_file):
+            if file.exists() and not unborn:
+                raise UserError(
+                    f"The folder {self.path} holds {file.name}.",
+                    "The run would replace it.",
+                    "Choose an empty or new folder for the run.",
+                )
+
+    def write(self, recipe: Recipe, cohort: Cohort, initial_model: Path | str | None) -> None:
+        """Store what the run is made of; the cohort comes last and makes it a run."""
+        shutil.rmtree(self.initial, ignore_errors=True)
+        if initial_model is not None:
+            model = load_model(initial_model)
+            save_model(self.initial, model.network, model.card)
+        try:
+            _write_text(self.recipe_file, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+        except OSError as error:
+            raise UserError(
+                f"The run cannot be written to {self.path}.", f"{error.strerror}.", "Choose another folder."
+            ) from error
+        write_cohort(cohort, self.cohort_file, overwrite=True)
+
+    def read(self) -> tuple[Recipe, Cohort]:
+        """Return recipe and cohort of the run.
+
+        Raises
+        ------
+        UserError
+            The folder holds no run.
+        """
+        if not (self.recipe_file.is_file() and self.cohort_file.is_file()):
+            raise UserError(
+                f"There is nothing to resume in {self.path}.",
+                "A run has a recipe.yaml and a cohort.json.",
+                "Give the folder of a run, or start one with --preset, --cohort and --run.",
+            )
+        return load_recipe(self.recipe_file), read_cohort(self.cohort_file)
+
+    def events(self, events: Events) -> Events:
+        """Return events that go to ``events.jsonl`` and from there on to ``events``."""
+        if events.path is not None and events.path.resolve() == self.events_file.resolve():
+            return events
+        return Events(
+            self.events_file,
+            lambda event: events.emit(**{key: value for key, value in event.items() if key != "time"}),
+        )
+
+    def events_size(self) -> int:
+        """Bytes of ``events.jsonl``."""
+        return self.events_file.stat().st_size if self.events_file.exists() else 0
+
+    def cut_events(self, size: int) -> None:
+        """Take away the events after byte ``size``: they tell of steps that will be taken again."""
+        if self.events_size() > size:
+            os.truncate(self.events_file, size)
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of every value in the recipe."""
+    return hashlib.sha256(json.dumps(recipe.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
