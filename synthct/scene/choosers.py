@@ -42,6 +42,7 @@ class ModelChooser:
         self._changed = changed
         path_edit.filters = ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.NoDotAndDotDot
         path_edit.connect("currentPathChanged(QString)", self._on_path)
+        path_edit.connect("validInputChanged(bool)", self._on_path)  # a path that does not exist changes only this
         self.show()
 
     @property
@@ -71,7 +72,7 @@ class ModelChooser:
         """Put the model into the list of those used last."""
         self.path_edit.addCurrentPathToHistory()
 
-    def _on_path(self, _path: str = "") -> None:
+    def _on_path(self, _signal: object = None) -> None:
         self.show()
         self._changed()
 

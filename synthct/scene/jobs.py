@@ -34,7 +34,7 @@ class Job:
     content
         What ``job.json`` says.
     revive
-        Called once when the process ended before it took up the job; returns PID and start time of a new one.
+        Called once when the process ended before it took up the job; returns PID and start time of a new one, or None.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Job:
     """
 
     def __init__(
-        self, folder: Path, content: Mapping[str, Any], revive: Callable[[], tuple[int, float]] | None = None
+        self, folder: Path, content: Mapping[str, Any], revive: Callable[[], tuple[int, float] | None] | None = None
     ) -> None:
         self.folder = folder
         self.verb: str = content["verb"]
@@ -186,9 +186,10 @@ class Job:
             ask_to_end(self._ending, kill=True)
 
     def _died(self) -> None:
-        if self.state == "starting" and self._revive is not None:
-            self.pid, self.started = self._revive()
-            self._revive = None
+        revive, self._revive = self._revive, None
+        revived = revive() if self.state == "starting" and revive is not None else None
+        if revived is not None:
+            self.pid, self.started = revived
             return
         self.error = {
             "what": f"The process that ran {self.verb} ended without a result.",

@@ -36,8 +36,18 @@ class Worker:
         events = folder / "events.jsonl"
         content = record(folder, verb, options, process.pid, events, process.log, process.started)
         request = {"verb": verb, "options": content["options"], "events": str(events)}
-        write_json(request, self._requests() / f"{uuid.uuid4().hex}.json")
-        return Job(folder, content, revive=self._revive)
+        path = self._requests() / f"{uuid.uuid4().hex}.json"
+        write_json(request, path)
+
+        def revive() -> tuple[int, float] | None:
+            """Give the request to a new worker: the old one had been idle for too long and no longer saw it."""
+            if self._process is not process:
+                return None  # it was stopped, not idle
+            self._process = self._start()
+            write_json(request, path)
+            return self._process.pid, self._process.started
+
+        return Job(folder, content, revive)
 
     def stop(self) -> None:
         """End the worker at once, so that it gives back the memory of the device."""
@@ -61,8 +71,3 @@ class Worker:
 
     def _start(self) -> Job:
         return Job.start("worker", {"folder": self.folder}, self.folder / "process")
-
-    def _revive(self) -> tuple[int, float]:
-        """Start a new worker for a request that the old one no longer saw, having been idle for too long."""
-        self._process = self._start()
-        return self._process.pid, self._process.started
