@@ -1,0 +1,106 @@
+"""Every preset: readable, complete, buildable at its published size without memory, its numbers with a source."""
+
+import re
+
+import pytest
+import torch
+import yaml
+
+from synthct.errors import UserError
+from synthct.methods.registry import build_method
+from synthct.recipe import PRESETS, load_recipe, preset_names, recipe_from_dict
+from synthct.volumes.scaling import make_scaling
+
+
+@pytest.fixture(params=preset_names())
+def name(request):
+    return request.param
+
+
+def test_every_published_configuration_has_its_preset():
+    published = {"umea-gan", "umea-gan-paired", "umea-cyclegan-unet", "umea-cyclegan-resnet"}
+    assert published | {"synthct-unet", "synthct-gan-paired", "synthct-cyclegan"} <= set(preset_names())
+
+
+def test_preset_round_trips(name, tmp_path):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    path = tmp_path / "copy.yaml"
+    path.write_text(yaml.safe_dump(recipe.to_dict()), encoding="utf-8")
+    assert load_recipe(path) == recipe == recipe_from_dict(recipe.to_dict())
+
+
+def test_preset_builds_at_its_full_size(name):
+    recipe = load_recipe(name)
+    make_scaling(recipe.data.input_scaling)
+    make_scaling(recipe.data.target_scaling)
+    rows, columns = recipe.data.size
+    with torch.device("meta"):
+        method = build_method(recipe)
+        slices = torch.empty(2, 2 * recipe.data.neighbours + 1, rows, columns)
+        assert method.networks[method.generator_role](slices).shape == (2, 1, rows, columns)
+    assert method.paired == recipe.data.paired
+
+
+def test_preset_refuses_unknown_options(name):
+    for section, role in (("networks", "generator"), ("optimisers", "generator")):
+        content = load_recipe(name).to_dict()
+        content[section][role]["weird"] = 1
+        with torch.device("meta"), pytest.raises(UserError, match=rf"{section}.{role}.*weird"):
+            build_method(recipe_from_dict(content))
+    content = load_recipe(name).to_dict()
+    content["method"]["weird"] = 1
+    with torch.device("meta"), pytest.raises(UserError, match=r"method.*weird"):
+        build_method(recipe_from_dict(content))
+
+
+def test_published_numbers_carry_their_source():
+    """Each line with a number or choice of a published preset ends in a comment, or repeats a line that has one."""
+    for path in PRESETS.glob("umea-*.yaml"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            bare = re.fullmatch(r"\s*(\w+):\s*(\S.*)", line)
+            if bare and "#" not in line:
+                assert bare[1] in ("name", "source", "task", "seed"), f"{path.name}: {line}"
+
+
+def test_umea_gan_is_row_a4():
+    recipe = load_recipe("umea-gan")
+    for role in ("generator", "discriminator"):
+        entry = recipe.optimisers[role]
+        assert (entry["name"], entry["lr"], entry["beta1"]) == ("nadam", 2e-5, 0.9)
+    assert (recipe.training.batch, recipe.training.epochs, recipe.training.ema) == (14, 150, None)
+    assert recipe.data.size == (256, 256)
+    assert not recipe.data.paired
+    assert recipe.method["label_noise"] == 0.01
+    assert recipe.networks["discriminator"]["name"] == "d-disc"
+    paired = load_recipe("umea-gan-paired")
+    assert paired.data.paired
+    assert (paired.method["mae"], paired.method["mae_weight"]) == ("paired", 100)
+    assert paired.networks == recipe.networks
+    assert paired.optimisers == recipe.optimisers
+
+
+@pytest.mark.parametrize("generator", ["unet", "resnet"])
+def test_umea_cyclegan_is_row_a7(generator):
+    recipe = load_recipe(f"umea-cyclegan-{generator}")
+    for role in ("generator", "discriminator"):
+        entry = recipe.optimisers[role]
+        assert (entry["name"], entry["lr"], entry["beta1"]) == ("adam", 2e-4, 0.9)
+    assert (recipe.training.batch, recipe.training.epochs) == (9, 100)
+    assert recipe.networks["generator"]["name"] == generator
+    assert (recipe.method["cycle_weight"], recipe.method["identity_weight"]) == (10, 1)
+    assert recipe.method["cycle_weight_end"] is None
+
+
+def test_own_cyclegan_has_what_the_thesis_lacked():
+    recipe = load_recipe("synthct-cyclegan")
+    assert recipe.optimisers["generator"]["beta1"] == 0.5
+    assert recipe.method["pool"] == 50
+    assert recipe.method["cycle_weight_end"] < recipe.method["cycle_weight"]
+    assert recipe.training.ema
+
+
+def test_refinement_begins_where_the_regression_ends():
+    unet, gan = load_recipe("synthct-unet"), load_recipe("synthct-gan-paired")
+    assert gan.networks["generator"] == unet.networks["generator"]
+    assert (gan.data, gan.preparation) == (unet.data, unet.preparation)
