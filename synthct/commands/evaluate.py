@@ -14,7 +14,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--reference", required=True, type=Path, metavar="CT", help="the true CT in HU (file or DICOM folder)"
     )
     parser.add_argument("--synthetic", required=True, type=Path, metavar="SCT", help="the synthetic CT in HU")
-    parser.add_argument("--mask", type=Path, help="score only where this mask is not 0 (the body); default: everywhere")
+    parser.add_argument(
+        "--mask",
+        metavar="MASK",
+        help="score only where this mask is not 0, or `auto`: in the CT's body; default: everywhere",
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="where to write the scores")
     parser.add_argument("--csv", type=Path, help="write the scores as one line of CSV, too")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -22,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.evaluation.report import score_pair, write_csv, write_json
+    from synthct.volumes.body import body_mask
     from synthct.volumes.read import read_image
 
     for output in (options.output, options.csv):
@@ -29,9 +34,13 @@ def run(options: argparse.Namespace, events: Events) -> None:
             raise UserError(
                 f"{output} exists.", "Nothing is replaced unasked.", "Add --overwrite or choose another name."
             )
-    mask = read_image(options.mask) if options.mask else None
-    names = (str(options.reference), str(options.synthetic), str(options.mask))
-    scores = score_pair(read_image(options.reference), read_image(options.synthetic), mask, names)
+    reference = read_image(options.reference)
+    region = str(options.mask)
+    mask = read_image(options.mask) if options.mask not in (None, "auto") else None
+    if options.mask == "auto":
+        mask, region = body_mask(reference, "ct"), f"The body in {options.reference}"
+    names = (str(options.reference), str(options.synthetic), region)
+    scores = score_pair(reference, read_image(options.synthetic), mask, names)
     content = scores.to_dict()
     write_json(content, options.output)
     if options.csv:
