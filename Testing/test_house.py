@@ -80,7 +80,7 @@ def test_help_needs_no_slow_package(verb):
         f"import sys; sys.argv[1:] = {words!r}\n"
         "import synthct.__main__ as m\n"
         "try:\n    m.main()\nexcept SystemExit as e:\n    assert e.code == 0\n"
-        f"print('LOADED', sorted(set(sys.modules) & {sorted(SLOW)!r}))"
+        f"print('LOADED', sorted(set(sys.modules) & set({sorted(SLOW)!r})))"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "LOADED []" in answer.stdout, answer.stdout

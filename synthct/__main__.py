@@ -66,25 +66,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         signal.signal(signal.SIGTERM, _cancel)
         command.run(options, events)
-        return DONE
-    except UserError as error:
-        events.error(error)
-        terminal.line(f"synthct {options.verb}: {error}")
-        code = USER_INPUT
-    except (KeyboardInterrupt, Cancelled) as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if options.debug:
+            traceback.print_exc()
+        return _explain(error, options.verb, events, terminal)
+    return DONE
+
+
+def _explain(error: BaseException, verb: str, events: Events, terminal: Terminal) -> int:
+    """Say in one paragraph why a verb ended, as an event and on the terminal; return the exit code."""
+    if isinstance(error, KeyboardInterrupt | Cancelled):
         events.emit("cancelled")
-        terminal.line(f"synthct {options.verb}: cancelled. {error}".rstrip())
-        code = CANCELLED
-    except Exception as error:
-        events.error(error)
-        terminal.line(
-            f"synthct {options.verb}: an internal error, not your input: {type(error).__name__}: {error} "
-            "Run again with --debug to see where, and report it."
-        )
-        code = OUR_FAULT
-    if options.debug:
-        traceback.print_exc()
-    return code
+        terminal.line(f"synthct {verb}: cancelled. {error}".rstrip())
+        return CANCELLED
+    events.error(error)
+    if isinstance(error, UserError):
+        terminal.line(f"synthct {verb}: {error}")
+        return USER_INPUT
+    terminal.line(
+        f"synthct {verb}: an internal error, not your input: {type(error).__name__}: {error} "
+        "Run again with --debug to see where, and report it."
+    )
+    return OUR_FAULT
 
 
 def _common_options(parser: argparse.ArgumentParser) -> None:
