@@ -199,8 +199,11 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         translation = self.translation
         translation.poll()
         if not translation.finished:
-            waiting = _("Cancelling") if translation.state == "cancelling" else _("Loading the network")
-            show_progress(self.ui.progressBar, self.ui.statusLabel, translation.job.progress, waiting)
+            cancelling = translation.state == "cancelling"
+            waiting = _("Cancelling") if cancelling else _("Starting the worker")
+            show_progress(
+                self.ui.progressBar, self.ui.statusLabel, None if cancelling else translation.progress, waiting
+            )
             return
         self.timer.stop()
         self.translation = None

@@ -33,7 +33,11 @@ class ModelChooser:
     """
 
     def __init__(
-        self, path_edit: Any, label: Any, read_card: Callable[[str], dict[str, Any]], changed: Callable[[], None]
+        self,
+        path_edit: ctk.ctkPathLineEdit,
+        label: qt.QLabel,
+        read_card: Callable[[str], dict[str, Any]],
+        changed: Callable[[], None],
     ) -> None:
         self.path_edit = path_edit
         self.label = label
@@ -88,7 +92,7 @@ class DeviceChooser:
         Called without arguments when another device was chosen.
     """
 
-    def __init__(self, combo_box: Any, session: Session, changed: Callable[[], None]) -> None:
+    def __init__(self, combo_box: qt.QComboBox, session: Session, changed: Callable[[], None]) -> None:
         self.combo_box = combo_box
         self._session = session
         self._changed = changed

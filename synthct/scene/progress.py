@@ -12,7 +12,7 @@ from synthct.scene.cards import error_html, score_rows
 from synthct.scene.translation import USE, Translation
 
 
-def show_progress(bar: Any, label: Any, event: Mapping[str, Any] | None, waiting: str) -> None:
+def show_progress(bar: qt.QProgressBar, label: qt.QLabel, event: Mapping[str, Any] | None, waiting: str) -> None:
     """Show a progress event on a ``QProgressBar`` and a ``QLabel``.
 
     Parameters
@@ -22,19 +22,20 @@ def show_progress(bar: Any, label: Any, event: Mapping[str, Any] | None, waiting
     waiting
         What to say then.
     """
-    if event is None or not event.get("total"):
+    task = " ".join(filter(None, (event.get("task"), event.get("message")))) if event else ""
+    task = task or waiting
+    task = task[0].upper() + task[1:]
+    if event is None or event.get("total", 0) <= 1:
         bar.setRange(0, 0)
-        label.text = waiting
+        label.text = html.escape(task)
         return
     bar.setRange(0, 1000)
     bar.setValue(int(1000 * min(max(event["done"] / event["total"], 0.0), 1.0)))
-    task = " ".join(filter(None, (event.get("task"), event.get("message")))) or waiting
-    count = f"{event['done']:g} of {event['total']:g}"
     left = f", {duration(event['eta_s'])} left" if event.get("eta_s") is not None else ""
-    label.text = f"{task[0].upper()}{task[1:]}: {count}{left}"
+    label.text = html.escape(f"{task}: {event['done']:g} of {event['total']:g}{left}")
 
 
-def show_scores(table: Any, scores: Mapping[str, Any] | None) -> None:
+def show_scores(table: qt.QTableWidget, scores: Mapping[str, Any] | None) -> None:
     """Fill a ``QTableWidget`` with scores and show it; hide it where there are none."""
     rows = score_rows(scores or {})
     table.setColumnCount(2)

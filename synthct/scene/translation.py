@@ -101,6 +101,12 @@ class Translation:
         return self.state in ("done", "failed", "cancelled", "lost")
 
     @property
+    def progress(self) -> dict[str, Any] | None:
+        """The newest progress event, with nodes' names in place of the exchange files'."""
+        event = self.job.progress
+        return {**event, "message": self._renamed(str(event.get("message") or ""))} if event else None
+
+    @property
     def scoring(self) -> bool:
         """Whether the result is in the scene and is being compared with the reference."""
         return self.job.verb == "evaluate"
@@ -176,9 +182,9 @@ class Translation:
         return UserError(*(self._renamed(str(event.get(key) or "")) for key in ("what", "why", "todo")))
 
     def _renamed(self, text: str) -> str:
-        names = {"input.nrrd": f"The volume {self._name}", "sct.nrrd": "The synthetic CT"}
+        names = {"input.nrrd": self._name, "sct.nrrd": f"{self._name} sCT"}
         if self.request.reference_node is not None:
-            names["reference.nrrd"] = f"The volume {self.request.reference_node.GetName()}"
+            names["reference.nrrd"] = self.request.reference_node.GetName()
         for file, name in names.items():
             text = text.replace(str(self._folder / file), name).replace(file, name)
         return text
