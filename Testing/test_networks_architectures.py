@@ -1,5 +1,7 @@
 """Sizes of the published networks, counted here by hand, on the meta device; shapes and gradients of narrow ones."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -48,7 +50,7 @@ def test_unet_has_the_parameters_of_ronneberger(channels):
     expected = sum(
         convolution(a, b, 3) + convolution(b, b, 3) for a, b in zip([channels, *widths[:-1]], widths, strict=True)
     )
-    for shallow, deep in zip(widths[:-1], widths[1:], strict=True):
+    for shallow, deep in itertools.pairwise(widths):
         expected += convolution(deep, shallow, 2)  # transposed
         expected += convolution(deep, shallow, 3) + convolution(shallow, shallow, 3)  # after concatenation
     expected += convolution(64, 1, 1)
@@ -71,7 +73,7 @@ def test_patchgan_has_the_parameters_of_cyclegan():
     with torch.device("meta"):
         discriminator = PatchGAN(3)
     widths = [3, 64, 128, 256, 512, 1]
-    expected = sum(convolution(a, b, 4) for a, b in zip(widths[:-1], widths[1:], strict=True))
+    expected = sum(convolution(a, b, 4) for a, b in itertools.pairwise(widths))
     assert count(discriminator) == expected == 2_764_737
     assert discriminator(torch.empty(2, 3, 256, 256, device="meta")).shape == (2, 1, 30, 30)
 
@@ -93,7 +95,7 @@ def test_patchgan_judges_patches_of_70_voxels():
 def test_d_disc_has_four_convolutions_and_a_dense_layer():
     network = meta("d-disc")
     widths = [1, 64, 128, 256, 512]
-    expected = sum(convolution(a, b, 3) + 2 * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    expected = sum(convolution(a, b, 3) + 2 * b for a, b in itertools.pairwise(widths))
     assert count(network) == expected + 512 * 16 * 16 + 1
     kinds = [type(layer).__name__ for layer in network.layers]
     assert kinds == ["Conv2d", "BatchNorm2d", "LeakyReLU", "Dropout"] * 4 + ["Flatten", "Linear"]

@@ -80,6 +80,15 @@ def test_keys_may_be_shortened(path, key, text, where, value):
         ({"flip": "3"}, ["data.augmentation.flip", "bool"]),
         ({"networks.generator": "unet"}, ["networks.generator", "keys and values"]),
         ({"data.paired.x": "1"}, ["data.paired.x"]),
+        ({"registration": "rigidd"}, ["preparation.registration", "Did you mean rigid?"]),
+        ({"planes": "axial,coronel"}, ["data.planes", "Did you mean coronal?"]),
+        ({"precision": "16"}, ["training.precision", "32-true"]),
+        ({"batch": "0"}, ["training.batch", "1 or more"]),
+        ({"size": "0,64"}, ["data.size", "1 or more"]),
+        ({"spacing": "2,2,-1"}, ["preparation.spacing"]),
+        ({"spacing": "2,2,.nan"}, ["preparation.spacing"]),
+        ({"ema": "1.5"}, ["training.ema", "between 0 and 1"]),
+        ({"planes": "[]"}, ["data.planes", "empty"]),
     ],
 )
 def test_wrong_options_are_refused_by_name(path, overrides, words):

@@ -9,22 +9,23 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from synthct.errors import UserError
 from synthct.options import Options, close_match, typed
+from synthct.overrides import override
 
 
 @dataclass(frozen=True)
 class Preparation:
     """What is done to a case's volumes before any network sees them (row A1)."""
 
-    registration: str = "none"
+    registration: Literal["none", "rigid", "affine", "bspline"] = "none"
     """CT onto MR: none, rigid, affine or bspline. Identity is kept where the result is no better."""
     bias_correction: bool = False
     """N4 on the MR."""
@@ -32,6 +33,9 @@ class Preparation:
     """Set everything outside the body in the CT to air."""
     spacing: tuple[float, float, float] | None = None
     """x, y, z in mm of the grid that is trained on; None keeps the MR's own."""
+
+    def __post_init__(self) -> None:
+        _at_least("preparation.spacing", self.spacing, 0.01)
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Augmentation:
 class Data:
     """Which samples are drawn from the prepared volumes."""
 
-    planes: tuple[str, ...] = ("axial",)
+    planes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
     """Planes that slices are taken from: axial, coronal, sagittal."""
     size: tuple[int, int] = (256, 256)
     """Rows and columns of a sample; smaller slices are padded, larger ones cropped at random."""
@@ -69,6 +73,12 @@ class Data:
     input_scaling: Options = field(default_factory=lambda: {"name": "umea-mr"})
     target_scaling: Options = field(default_factory=lambda: {"name": "umea-ct"})
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        _at_least("data.size", self.size, 1)
+        _at_least("data.neighbours", self.neighbours, 0)
+        if not self.planes:
+            raise UserError("The recipe's `data.planes` is empty.", todo="Name axial, coronal or sagittal.")
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,8 @@ class Training:
     steps_per_epoch: int | None = None
     """Steps after which validation, sample grid and checkpoint come; None: one pass over the slices."""
     seed: int = 0
-    precision: str = "auto"
-    """auto (16-bit mixed where the device has it), 32-true, bf16-mixed, 16-mixed or 64-true."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"] = "auto"
+    """``auto``: 16-bit mixed where the device has it."""
     ema: float | None = None
     """Decay of the running mean of the weights that is validated and kept; None: the weights themselves."""
     validate_every: int = 1
@@ -95,6 +105,16 @@ class Training:
     """Validate on the first this many cases of the validation part; None: all."""
     workers: int = 0
     """Processes that prepare batches ahead; 0: the training process itself."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "epochs", "steps", "steps_per_epoch", "validate_every", "patience", "validation_volumes"):
+            _at_least(f"training.{name}", getattr(self, name), 1)
+        _at_least("training.workers", self.workers, 0)
+        _at_least("training.seed", self.seed, 0)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise UserError(
+                f"The recipe's `training.ema` cannot be {self.ema}.", todo="Give a number between 0 and 1, or null."
+            )
 
 
 @dataclass(frozen=True)
@@ -162,7 +182,7 @@ def load_recipe(name_or_path: str | Path, overrides: Mapping[str, str] | None = 
     if not isinstance(content, dict):
         raise UserError(f"The recipe {path} is not a list of keys and values.", todo="Copy a preset and edit that.")
     for key, text in (overrides or {}).items():
-        _override(content, key, _override_value(key, text))
+        override(content, Recipe, key, _override_value(key, text))
     return recipe_from_dict(content, str(path))
 
 
@@ -171,60 +191,10 @@ def recipe_from_dict(content: Mapping[str, Any], origin: str = "recipe") -> Reci
     return typing.cast(Recipe, typed(Recipe, content, origin))
 
 
-def _override(content: dict[str, Any], key: str, value: Any) -> None:
-    """Set ``key``, which may leave out leading parts, in the plain ``content``."""
-    known = _known_keys(content)
-    parts = key.split(".")
-    matches = [path for path in known if path[-len(parts) :] == parts]
-    exact = [path for path in matches if path == parts]
-    if not matches and len(parts) > 1:  # an option that the file leaves at its default
-        entries = [path for path in known if path[-len(parts) + 1 :] == parts[:-1] and _is_entry(path)]
-        matches = [[*path, parts[-1]] for path in entries]
-        exact = [path for path in matches if path == parts]
-    if len(exact or matches) > 1:
-        raise UserError(
-            f"The option --{key} is ambiguous.", f"It may be {', '.join(sorted('.'.join(path) for path in matches))}."
-        )
-    if not matches:
-        raise UserError(
-            f"There is no recipe key `{key}`.",
-            close_match(key, {part for path in known for part in (path[-1], ".".join(path))}),
-            "`synthct presets NAME` shows all.",
-        )
-    path = (exact or matches)[0]
-    node = content
-    for part in path[:-1]:
-        node = node.setdefault(part, {})
-        if not isinstance(node, dict):
-            raise UserError(f"The recipe key `{key}` cannot be set.", f"`{part}` holds a single value.")
-    node[path[-1]] = value
-
-
-def _is_entry(path: list[str]) -> bool:
-    """Whether ``path`` leads to ``{"name": ..., options}``, whose options only the thing named knows."""
-    return path[:-1] in (["networks"], ["optimisers"]) or path in (
-        ["method"],
-        ["data", "input_scaling"],
-        ["data", "target_scaling"],
-    )
-
-
-def _known_keys(content: Mapping[str, Any]) -> list[list[str]]:
-    """Paths of everything that the dataclasses or the file itself define."""
-
-    def of_class(kind: type, prefix: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
-        for name, hint in typing.get_type_hints(kind).items():
-            yield (*prefix, name)
-            if dataclasses.is_dataclass(hint):
-                yield from of_class(typing.cast(type, hint), (*prefix, name))
-
-    def of_content(node: Mapping[str, Any], prefix: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
-        for name, value in node.items():
-            yield (*prefix, name)
-            if isinstance(value, Mapping):
-                yield from of_content(value, (*prefix, name))
-
-    return [list(path) for path in dict.fromkeys([*of_class(Recipe, ()), *of_content(content, ())])]
+def _at_least(key: str, value: float | tuple[float, ...] | None, least: float) -> None:
+    values = value if isinstance(value, tuple) else (value,)
+    if any(number is not None and not number >= least for number in values):
+        raise UserError(f"The recipe's `{key}` cannot be {value}.", todo=f"Give {least:g} or more.")
 
 
 class _Loader(yaml.SafeLoader):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
@@ -79,7 +78,7 @@ class CycleGAN:
         self.optimisers, self._schedules = build_optimisers(
             recipe.optimisers,
             {
-                kind: chain.from_iterable(self.networks[role].parameters() for role in roles if roles[role] == kind)
+                kind: [p for role in roles if roles[role] == kind for p in self.networks[role].parameters()]
                 for kind in ("generator", "discriminator")
             },
         )
