@@ -27,9 +27,11 @@ from synthct.scene import packages, selftest
 from synthct.scene.cards import error_html
 from synthct.scene.choosers import DeviceChooser, ModelChooser
 from synthct.scene.display import CT_WINDOWS
+from synthct.scene.inputs import first_input
 from synthct.scene.progress import result_html, show_progress, show_scores
 from synthct.scene.session import Session
-from synthct.scene.translation import INPUT_REFERENCE, Request, Translation
+from synthct.scene.studies import INPUT_REFERENCE
+from synthct.scene.translation import Request, Translation
 from synthct.synthesis.card import card_of
 
 
@@ -61,14 +63,14 @@ class MRtoCTParameterNode:
 
 class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
         self.logic = None
         self.translation = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._wasShown = False
-        self._asked = False
+        self._askedForDevices = False
+        VTKObservationMixin.__init__(self)
+        ScriptedLoadableModuleWidget.__init__(self, parent)  # without a parent it calls setup() at once
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -77,8 +79,8 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MRtoCTLogic()
-        self.models = ModelChooser(self.ui.modelPathEdit, self.ui.modelCardLabel, card_of, self.onChoice)
-        self.devices = DeviceChooser(self.ui.deviceComboBox, self.logic.session, self.onChoice)
+        self.models = ModelChooser(self.ui.modelPathEdit, self.ui.modelCardLabel, card_of, self.onModelChosen)
+        self.devices = DeviceChooser(self.ui.deviceComboBox, self.logic.session, self.onDeviceChosen)
         for name in CT_WINDOWS:
             self.ui.windowComboBox.addItem(name)
         self.timer = qt.QTimer()
@@ -97,13 +99,14 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         self.timer.stop()
         self.devices.close()
+        self.setParameterNode(None)
         self.logic.session.close()
         self.removeObservers()
 
     def enter(self):
         self.initializeParameterNode()
-        if not self._asked:
-            self._asked = True
+        if not self._askedForDevices:
+            self._askedForDevices = True
             self.devices.refresh()
 
     def exit(self):
@@ -123,7 +126,7 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def initializeParameterNode(self):
         self.setParameterNode(self.logic.getParameterNode())
         if not self._parameterNode.inputVolume:
-            self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            self._parameterNode.inputVolume = first_input()
 
     def setParameterNode(self, parameterNode):
         if self._parameterNode:
@@ -150,12 +153,14 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             node.outputVolume = None  # another patient's result is not replaced
         self.updateButtons()
 
-    def onChoice(self):
-        """A model or a device was chosen in the window."""
+    def onModelChosen(self):
         if self._parameterNode:
             self._parameterNode.model = self.models.path
-            self._parameterNode.device = self.devices.device
             self.updateButtons()
+
+    def onDeviceChosen(self):
+        if self._parameterNode:
+            self._parameterNode.device = self.devices.device
 
     def onRefreshDevices(self, clicked=False):
         self.devices.refresh()
@@ -165,7 +170,7 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         node = self._parameterNode
         lacking = _("Choose an MR volume.") if not (node and node.inputVolume) else ""
         lacking = lacking or (_("Choose a model.") if self.models.card is None else "")
-        lacking = lacking or (_("Tick a plane.") if not self.logic.planes(node) else "")
+        lacking = lacking or (_("Tick a plane.") if not (node.axial or node.coronal or node.sagittal) else "")
         self.ui.applyButton.text = _("Cancel") if running else _("Apply")
         self.ui.applyButton.enabled = self.translation.state != "cancelling" if running else not lacking
         self.ui.applyButton.toolTip = _("End the work; the scene stays as it is.") if running else lacking
@@ -230,25 +235,9 @@ class MRtoCTLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return MRtoCTParameterNode(super().getParameterNode())
 
-    def planes(self, parameters):
-        return tuple(name for name in ("axial", "coronal", "sagittal") if parameters and getattr(parameters, name))
-
-    def start(self, parameters, card, window="Soft tissue"):
+    def start(self, parameters, card, window):
         """Begin the translation that a parameter node describes; UserError names the node that cannot be used."""
-        return Translation(
-            Request(
-                input_node=parameters.inputVolume,
-                model=Path(parameters.model),
-                model_name=card["name"],
-                output_node=parameters.outputVolume,
-                planes=self.planes(parameters),
-                device=parameters.device,
-                body_mask=parameters.bodyMask,
-                reference_node=parameters.referenceVolume,
-                window=window,
-            ),
-            self.session,
-        )
+        return Translation(Request.from_parameters(parameters, card["name"], window), self.session)
 
 
 class MRtoCTTest(ScriptedLoadableModuleTest):

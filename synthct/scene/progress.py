@@ -9,7 +9,8 @@ from typing import Any
 import qt
 
 from synthct.scene.cards import error_html, score_rows
-from synthct.scene.translation import USE, Translation
+from synthct.scene.studies import USE
+from synthct.scene.translation import Translation
 
 
 def show_progress(bar: qt.QProgressBar, label: qt.QLabel, event: Mapping[str, Any] | None, waiting: str) -> None:

@@ -78,7 +78,7 @@ def check_apply(widget: Any) -> None:
     node = node_from_image(image, "Self-test MR")
     with tempfile.TemporaryDirectory() as folder:
         widget.models.path = str(make_model(Path(folder) / "modell mit ä"))
-        widget.onChoice()
+        widget.onModelChosen()
         widget.ui.inputSelector.setCurrentNode(node)
         widget.ui.outputSelector.setCurrentNode(None)
         widget.ui.applyButton.click()

@@ -1,8 +1,31 @@
-"""Where a result goes in Slicer's Data tree: into the study of the volume that it was made from."""
+"""What a result says of itself, and where it goes in Slicer's Data tree: into the study of the volume it came from."""
 
 from __future__ import annotations
 
 import slicer
+
+MODEL_ATTRIBUTE = "SyntheticCT.Model"
+USE_ATTRIBUTE = "SyntheticCT.Use"
+USE = "Research only. Not for clinical use: this is not a medical device."
+INPUT_REFERENCE = "SyntheticCTInput"
+
+
+def sign(node: slicer.vtkMRMLVolumeNode, model: str, name: str, source: slicer.vtkMRMLVolumeNode | None) -> None:
+    """Write into a synthetic CT which model made it, from what, and that it is for research only.
+
+    Parameters
+    ----------
+    name
+        Of the volume that was translated.
+    source
+        That volume, where it is still in the scene: the result joins its study.
+    """
+    node.SetAttribute(MODEL_ATTRIBUTE, model)
+    node.SetAttribute(USE_ATTRIBUTE, USE)
+    node.SetDescription(f"Synthetic CT of {name} by {model}. {USE}")
+    if source is not None:
+        node.SetNodeReferenceID(INPUT_REFERENCE, source.GetID())
+        place_beside(node, source)
 
 
 def place_beside(node: slicer.vtkMRMLNode, reference: slicer.vtkMRMLNode) -> None:

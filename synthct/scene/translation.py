@@ -7,23 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 import slicer
 
 from synthct.errors import UserError
 from synthct.scene.display import set_ct_window, show_over
+from synthct.scene.inputs import checked_input
 from synthct.scene.jobs import Job, State
 from synthct.scene.nodes import image_from_node, node_from_image, update_node_from_image
 from synthct.scene.session import Session
-from synthct.scene.studies import place_beside
+from synthct.scene.studies import sign
 from synthct.volumes.geometry import grid_of, resample_onto
 from synthct.volumes.hu import AIR_HU
-
-MODEL_ATTRIBUTE = "SyntheticCT.Model"
-USE_ATTRIBUTE = "SyntheticCT.Use"
-USE = "Research only. Not for clinical use: this is not a medical device."
-INPUT_REFERENCE = "SyntheticCTInput"
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,21 @@ class Request:
     body_mask: bool = True
     reference_node: slicer.vtkMRMLScalarVolumeNode | None = None
     window: str = "Soft tissue"
+
+    @classmethod
+    def from_parameters(cls, parameters: Any, model_name: str, window: str) -> Request:
+        """Read the parameter node of MRtoCT."""
+        return cls(
+            input_node=parameters.inputVolume,
+            model=Path(parameters.model),
+            model_name=model_name,
+            output_node=parameters.outputVolume,
+            planes=tuple(plane for plane in ("axial", "coronal", "sagittal") if getattr(parameters, plane)),
+            device=parameters.device,
+            body_mask=parameters.bodyMask,
+            reference_node=parameters.referenceVolume,
+            window=window,
+        )
 
 
 class Translation:
@@ -70,7 +80,9 @@ class Translation:
     """
 
     def __init__(self, request: Request, session: Session) -> None:
-        image = checked_input(request)
+        if not request.planes:
+            raise UserError("No plane is chosen.", "The network goes through slices.", "Tick a plane.")
+        image = checked_input(request.input_node, request.output_node)
         reference = image_from_node(request.reference_node) if request.reference_node is not None else None
         self.request = request
         self.state: State = "starting"
@@ -154,12 +166,7 @@ class Translation:
             update_node_from_image(node, image)
         if fresh:
             set_ct_window(node, self.request.window)
-        node.SetAttribute(MODEL_ATTRIBUTE, self.request.model_name or self.request.model.name)
-        node.SetAttribute(USE_ATTRIBUTE, USE)
-        node.SetDescription(f"Synthetic CT of {self._name} by {self.request.model_name or self.request.model}. {USE}")
-        if background is not None:
-            node.SetNodeReferenceID(INPUT_REFERENCE, background.GetID())
-            place_beside(node, background)
+        sign(node, self.request.model_name or self.request.model.name, self._name, background)
         show_over(node, background)
         self.output_node = node
         return image
@@ -195,44 +202,6 @@ class Translation:
             path.unlink(missing_ok=True)
         if self.state == "done":
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def checked_input(request: Request) -> sitk.Image:
-    """Return the voxels to translate.
-
-    Raises
-    ------
-    UserError
-        Naming the node: not a scalar volume, empty, NaN or infinite, constant, the same as the output, non-linear
-        parent; or no plane is chosen.
-    """
-    node = request.input_node
-    image = image_from_node(node)
-    name = node.GetName()
-    if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise UserError(f"{name} is a label map.", "The network needs MR intensities.", "Choose the MR volume.")
-    if request.output_node is node:
-        raise UserError(
-            f"Input and output are the same volume, {name}.", "The MR would be lost.", "Choose another output."
-        )
-    if not request.planes:
-        raise UserError("No plane is chosen.", "The network goes through slices.", "Tick axial, coronal or sagittal.")
-    voxels = sitk.GetArrayViewFromImage(image)
-    if min(voxels.shape) < 2:
-        raise UserError(f"The volume {name} has a single slice.", "A 3D volume is needed.", "Load the whole series.")
-    if np.issubdtype(voxels.dtype, np.floating) and not np.isfinite(voxels).all():
-        raise UserError(
-            f"The volume {name} holds NaN or infinite values.",
-            "The network would spread them over the whole result.",
-            "Repair the image, or replace them by 0 (Simple Filters module).",
-        )
-    if voxels.min() == voxels.max():
-        raise UserError(
-            f"The volume {name} is constant: every voxel is {voxels.min():g}.",
-            "There is nothing to translate.",
-            "Choose the MR volume.",
-        )
-    return image
 
 
 def _in_scene(node: slicer.vtkMRMLNode | None) -> bool:
