@@ -59,5 +59,6 @@ def sampled_back(hu: np.ndarray, work: Grid, grid: Grid) -> np.ndarray:
         stop = min(start + step, grid.size[2])
         resampler.SetOutputOrigin((grid.index_to_world @ (0, 0, start, 1))[:3].tolist())
         resampler.SetSize((grid.size[0], grid.size[1], stop - start))
-        result[start:stop] = np.rint(sitk.GetArrayViewFromImage(resampler.Execute(image)))
+        slab = resampler.Execute(image)  # a view does not keep its image alive
+        result[start:stop] = np.rint(sitk.GetArrayViewFromImage(slab))
     return result

@@ -110,6 +110,7 @@ class Predictor:
 
     def _retreat(self, message: str, shape: tuple[int, int]) -> None:
         tile = (min(self._tile[0], shape[0]), min(self._tile[1], shape[1]))
+        full = self.device
         if self.batch > 1:
             self.batch //= 2
             answer = f"The batch is now {self.batch}."
@@ -117,11 +118,10 @@ class Predictor:
             self._tile = (self._smaller(tile[0]), self._smaller(tile[1]))
             answer = f"Slices are now cut into tiles of {self._tile[0]}×{self._tile[1]}."
         elif self.device.type != "cpu":
-            left = self.device
-            self.device, self._tile, self._placed = torch.device("cpu"), self._full_tile, False
+            self.device, self._tile, self._placed = torch.device("cpu"), self._full_tile, True
             answer = "The CPU goes on; it is slower."
             self._network.to(self.device)
-            if left.type == "cuda":
+            if full.type == "cuda":
                 torch.cuda.empty_cache()
         else:
             raise UserError(
@@ -129,7 +129,7 @@ class Predictor:
                 f"{message}.".replace("..", "."),
                 "Close other programs, or use a model with a smaller network.",
             )
-        self._events.warning(f"The device {self.device} ran out of memory.", message, answer)
+        self._events.warning(f"The device {full} ran out of memory.", message, answer)
 
     def _smaller(self, side: int) -> int:
         return max(_SMALLEST_TILE, self._divisor, side // 2 // self._divisor * self._divisor)
