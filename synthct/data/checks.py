@@ -23,7 +23,7 @@ from synthct.events import SILENT, Events
 from synthct.volumes.agreement import Agreement, Judge
 from synthct.volumes.body import body_mask
 from synthct.volumes.couch import body_without_couch
-from synthct.volumes.geometry import resample_onto, to_axial
+from synthct.volumes.geometry import array_of, resample_onto, to_axial
 from synthct.volumes.read import read_image
 from synthct.volumes.registration import register
 
@@ -224,7 +224,7 @@ def _covered(mask: sitk.Image, ct: sitk.Image) -> float:
     """Share of the MR's body that lies inside the CT's field of view."""
     field_of_view = sitk.Image(ct.GetSize(), sitk.sitkUInt8) + 1
     field_of_view.CopyInformation(ct)
-    inside = sitk.GetArrayViewFromImage(resample_onto(field_of_view, mask, "nearest", 0))
+    inside = array_of(resample_onto(field_of_view, mask, "nearest", 0))
     body = sitk.GetArrayViewFromImage(mask) != 0
     return float(inside[body].mean())
 
