@@ -128,6 +128,12 @@ def grid_of_header(header: Header, path: Path, events: Events = SILENT) -> Grid:
         )
     if any(n < 1 for n in shape):
         raise UserError(f"{path} has a dimension without voxels.", f"Its header says {shape}.", "Export it again.")
+    if len(shape) == 5 and shape[3] == 1:
+        raise UserError(
+            f"{path} has {shape[4]} numbers per voxel (colour or vectors).",
+            "A volume with one number per voxel is needed.",
+            "Export the intensities alone.",
+        )
     if len(shape) > 3:
         raise UserError(
             f"{path} has {len(shape)} dimensions ({'×'.join(map(str, shape))}).",

@@ -43,7 +43,7 @@ def write_image(image: sitk.Image, path: Path | str, overwrite: bool = False, co
         Unknown ending, file exists, folder not writable, disk full. Nothing is left behind.
     """
     path, ending = check_output(path, overwrite)
-    aside = path.with_name(f".{path.name[: -len(ending)]}.{os.getpid()}.part{ending}")
+    aside = path.with_name(f".{path.name[: -len(ending)]}.{os.getpid()}.part{ending.lower()}")
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -85,7 +85,7 @@ def check_output(path: Path | str, overwrite: bool = False) -> tuple[Path, str]:
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise _in_words(path, f"The folder {parent} is not writable")
-    return path, path.name[-len(ending) :]
+    return path, ending
 
 
 def _whole(path: Path, image: sitk.Image) -> bool:
