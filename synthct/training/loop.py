@@ -152,12 +152,19 @@ class Loop:
         standing, report = self.standing, self._report
         report.flush(standing.step)
         self._require_finite_weights()
-        network = as_applied(self._ema.network if self._ema is not None else self._generator)
+        with report.pause():
+            self._judge(as_applied(self._ema.network if self._ema is not None else self._generator), interrupt)
+            self._generator.train()
+            standing.epoch_ended = standing.step
+            self._save()
+        report.progress(standing.step)
+
+    def _judge(self, network: nn.Module, interrupt: Interrupt) -> None:
+        standing = self.standing
         scores: dict[str, float] = {}
         if standing.step in self.plan.validations:
-            with report.pause():
-                scores = self._validated(network, interrupt)
-            report.scalars(standing.step, scores)
+            scores = self._validated(network, interrupt)
+            self._report.scalars(standing.step, scores)
             better = standing.best is None or scores[MAE] < standing.best
             standing.without_better = 0 if better else standing.without_better + 1
             if better:
@@ -166,10 +173,6 @@ class Loop:
             if standing.best_step == standing.step or not self._validation:
                 self._keep(network, scores)
             self._draw(network)
-        self._generator.train()
-        standing.epoch_ended = standing.step
-        self._save()
-        report.progress(standing.step)
 
     def _validated(self, network: nn.Module, interrupt: Interrupt) -> dict[str, float]:
         self._report.progress(self.standing.step, "validation")
@@ -196,7 +199,8 @@ class Loop:
         hu = make_scaling(self.recipe.data.target_scaling).invert
         middle = self._shown["input"][:, self.recipe.data.neighbours].numpy()
         title = f"{self.recipe.name}, epoch {number}, step {self.standing.step}"
-        write_sample_grid(path, middle, hu(synthetic[:, 0]), hu(self._shown["target"][:, 0].numpy()), title)
+        target, mask = (self._shown[name][:, 0].numpy() for name in ("target", "mask"))
+        write_sample_grid(path, middle, hu(synthetic[:, 0]), hu(target), mask, title)
         self._report.events.sample(path, self.standing.step)
 
     def _save(self) -> None:

@@ -29,7 +29,7 @@ class Report:
     events, curves
         Where to.
     plan
-        Steps and validations: what the time left consists of.
+        Steps and epochs: what the time left consists of.
     run
         Run folder, named in errors.
     """
@@ -43,7 +43,7 @@ class Report:
         self._count = 0
         self._began = self._reported = time.monotonic()
         self._train_s = self._trained = 0.0
-        self._validate_s = self._validated = 0.0
+        self._pause_s = self._pauses = 0.0
 
     def begin(self, step: int) -> None:
         """Start after ``step`` steps; curve points of later steps that an interrupted training left are hidden."""
@@ -91,22 +91,22 @@ class Report:
             self._curves.add(step, values)
 
     def progress(self, step: int, doing: str = "") -> None:
-        """Report the step reached; the time left counts the validations still to come."""
+        """Report the step reached; the time left counts the ends of epochs still to come."""
         eta = None
         if self._trained:
-            to_come = sum(end > step for end in self._plan.validations)
-            pause = self._validate_s / self._validated if self._validated else 0.0
+            to_come = self._plan.epoch(self._plan.total) - step // self._plan.epoch_steps
+            pause = self._pause_s / self._pauses if self._pauses else 0.0
             eta = round((self._plan.total - step) * self._train_s / self._trained + to_come * pause, 1)
         message = ", ".join(filter(None, (self._plan.words(step), doing)))
         self.events.emit("progress", task="training", done=step, total=self._plan.total, eta_s=eta, message=message)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Measure a validation, which counts in the time left but not as training time."""
+        """Measure the end of an epoch (validation, picture, checkpoint), which counts in the time left."""
         began = time.monotonic()
         yield
-        self._validate_s += time.monotonic() - began
-        self._validated += 1
+        self._pause_s += time.monotonic() - began
+        self._pauses += 1
         self.skip()
 
     def skip(self) -> None:

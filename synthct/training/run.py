@@ -77,12 +77,8 @@ def train(
     run = RunFolder(run_folder)
     with _held(run, fabric):
         if fabric.is_global_zero:
-            run.require_free()
-            run.write(recipe, cohort, initial_model)
-            if split is not None:
-                write_split(split, run.split_file)
-            else:
-                run.split_file.unlink(missing_ok=True)
+            run.require_free(recipe, cohort)
+            run.write(recipe, cohort, split, initial_model)
         fabric.barrier()
         return _go_on(run, recipe, cohort, method, fabric, events)
 

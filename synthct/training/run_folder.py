@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from synthct.data.cohort import Cohort, read_cohort, write_cohort
+from synthct.data.split import Split, write_split
 from synthct.errors import UserError
 from synthct.events import Events
 from synthct.recipe import Recipe, load_recipe
@@ -39,10 +40,10 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model"
 
-    def require_free(self) -> None:
-        """Refuse a folder in which a training has begun, or whose own files a new run would replace.
+    def require_free(self, recipe: Recipe, cohort: Cohort) -> None:
+        """Refuse a folder in which a training has begun, or which holds a file that a new run would replace.
 
-        A run that ended before its first step (while volumes were prepared) may be started anew.
+        The same run may be started anew where it ended before its first step (while volumes were prepared).
 
         Raises
         ------
@@ -55,27 +56,44 @@ class RunFolder:
                 "A run is never overwritten.",
                 f"Go on with it by --resume {self.path}, or choose another folder.",
             )
-        unborn = self.recipe_file.exists() and self.cohort_file.exists()
-        for file in (self.model, self.initial, self.recipe_file, self.cohort_file):
-            if file.exists() and not unborn:
-                raise UserError(
-                    f"The folder {self.path} holds {file.name}.",
-                    "The run would replace it.",
-                    "Choose an empty or new folder for the run.",
-                )
+        same_recipe = self.recipe_file.is_file() and self.recipe_file.read_text(encoding="utf-8") == _text(recipe)
+        same_cohort = self.cohort_file.is_file() and read_cohort(self.cohort_file).cases == cohort.cases
+        taken = [
+            file
+            for file, ours in (
+                (self.recipe_file, same_recipe),
+                (self.cohort_file, same_recipe and same_cohort),
+                (self.initial, same_recipe),
+                (self.split_file, same_recipe),
+                (self.model, False),
+            )
+            if file.exists() and not ours
+        ]
+        if taken:
+            raise UserError(
+                f"The folder {self.path} holds {taken[0].name}.",
+                "The run would replace it.",
+                "Choose an empty or new folder for the run, or remove that first.",
+            )
 
-    def write(self, recipe: Recipe, cohort: Cohort, initial_model: Path | str | None) -> None:
+    def write(self, recipe: Recipe, cohort: Cohort, split: Split | None, initial_model: Path | str | None) -> None:
         """Store what the run is made of; the cohort comes last and makes it a run."""
-        shutil.rmtree(self.initial, ignore_errors=True)
-        if initial_model is not None:
-            model = load_model(initial_model)
-            save_model(self.initial, model.network, model.card)
         try:
-            _write_text(self.recipe_file, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+            self.path.mkdir(parents=True, exist_ok=True)
+            aside = self.path / f".{self.recipe_file.name}.part"
+            aside.write_text(_text(recipe), encoding="utf-8")
+            aside.replace(self.recipe_file)
+            self.split_file.unlink(missing_ok=True)
+            shutil.rmtree(self.initial, ignore_errors=True)
         except OSError as error:
             raise UserError(
                 f"The run cannot be written to {self.path}.", f"{error.strerror}.", "Choose another folder."
             ) from error
+        if split is not None:
+            write_split(split, self.split_file)
+        if initial_model is not None:
+            model = load_model(initial_model)
+            save_model(self.initial, model.network, model.card)
         write_cohort(cohort, self.cohort_file, overwrite=True)
 
     def read(self) -> tuple[Recipe, Cohort]:
@@ -118,8 +136,5 @@ def recipe_hash(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(recipe.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+def _text(recipe: Recipe) -> str:
+    return yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True)

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 WINDOW_HU = (-500.0, 1000.0)
 DIFFERENCE_HU = 500.0
+_LEFTS, _SIDE, _GAP, _TOP = (0.1, 2.6, 5.1, 8.5), 2.4, 0.1, 0.7
+_BARS = (7.6, 11.0)
+_WIDTH = 11.9
+"""Inches; places are fixed, since a layout engine would take longer than a training step."""
 
 
-def write_sample_grid(path: Path, mr: np.ndarray, synthetic: np.ndarray, reference: np.ndarray, title: str) -> None:
+def write_sample_grid(
+    path: Path, mr: np.ndarray, synthetic: np.ndarray, reference: np.ndarray, mask: np.ndarray, title: str
+) -> None:
     """Write a PNG, replacing the one that was there.
 
     Parameters
@@ -22,26 +30,36 @@ def write_sample_grid(path: Path, mr: np.ndarray, synthetic: np.ndarray, referen
         Input intensities in any unit, axis order (slice, row, column).
     synthetic, reference
         HU, same shape.
+    mask
+        Same shape; the difference is drawn where it is above 0, the body.
     title
         Epoch and step.
     """
-    rows = mr.shape[0]
-    figure = Figure(figsize=(10.4, 2.4 * rows + 0.6), dpi=100, layout="constrained")
+    rows = len(mr)
+    height = rows * (_SIDE + _GAP) + _TOP
+    figure = Figure(figsize=(_WIDTH, height), dpi=100)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 4, squeeze=False)
-    for row in range(rows):
-        axes[row, 0].imshow(mr[row], cmap="gray")
-        for column, image in ((1, synthetic), (2, reference)):
-            ct = axes[row, column].imshow(image[row], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
-        error = synthetic[row] - reference[row]
-        change = axes[row, 3].imshow(error, cmap="RdBu_r", vmin=-DIFFERENCE_HU, vmax=DIFFERENCE_HU)
-    for axis, label in zip(axes[0], ("MR", "synthetic CT", "CT", "synthetic CT − CT"), strict=True):
-        axis.set_title(label, fontsize=10)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    figure.colorbar(ct, ax=axes[:, 2], label="HU", shrink=0.8)
-    figure.colorbar(change, ax=axes[:, 3], label="difference in HU", shrink=0.8)
-    figure.suptitle(title, fontsize=10)
+    figure.text(0.5, 1 - 0.1 / height, title, ha="center", va="top")
+
+    def axes(left: float, bottom: float, width: float, tall: float) -> Axes:
+        return figure.add_axes((left / _WIDTH, bottom / height, width / _WIDTH, tall / height))
+
+    difference = np.ma.masked_where(mask <= 0, synthetic - reference)
+    window = {"cmap": "gray", "vmin": WINDOW_HU[0], "vmax": WINDOW_HU[1]}
+    signed = {"cmap": "RdBu_r", "vmin": -DIFFERENCE_HU, "vmax": DIFFERENCE_HU}
+    columns: tuple[tuple[str, np.ndarray, dict[str, Any], float | None], ...] = (
+        ("MR", mr, {"cmap": "gray"}, None),
+        ("synthetic CT", synthetic, window, None),
+        ("CT", reference, window, _BARS[0]),
+        ("synthetic CT − CT in the body", difference, signed, _BARS[1]),
+    )
+    for left, (label, images, options, bar) in zip(_LEFTS, columns, strict=True):
+        for row in range(rows):
+            axis = axes(left, (rows - 1 - row) * (_SIDE + _GAP) + _GAP, _SIDE, _SIDE)
+            shown = axis.imshow(images[row], **options)
+            axis.set(xticks=[], yticks=[], facecolor="0.85", title=label if row == 0 else "")
+        if bar is not None:
+            figure.colorbar(shown, cax=axes(bar, _GAP, 0.15, rows * (_SIDE + _GAP) - _GAP), label="HU")
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     path.parent.mkdir(parents=True, exist_ok=True)
