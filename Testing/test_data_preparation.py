@@ -54,7 +54,7 @@ def test_where_the_ct_was_not_measured_is_outside_the_mask(tmp_path: Path) -> No
     ct.SetOrigin((5000.0, 0.0, 0.0))
     sitk.WriteImage(ct, str(tmp_path / "far.nii.gz"))
     with pytest.raises(UserError, match=r"case p do not overlap"):
-        prepare_case(Case("p", tmp_path / "m.nii.gz", tmp_path / "far.nii.gz"), Preparation())
+        prepare_case(Case("p", tmp_path / "m.nii.gz", tmp_path / "far.nii.gz"), Preparation(registration="rigid"))
     with pytest.raises(UserError, match="wild"):
         prepare_case(Case("p", tmp_path / "m.nii.gz", tmp_path / "c.nii.gz"), Preparation(registration="wild"))
 

@@ -18,12 +18,13 @@ import SimpleITK as sitk
 
 from synthct.data.cohort import Case, Cohort
 from synthct.data.finding import Finding
+from synthct.data.overlap import covered
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.volumes.agreement import Agreement, Judge
 from synthct.volumes.body import body_mask
 from synthct.volumes.couch import body_without_couch
-from synthct.volumes.geometry import array_of, resample_onto, to_axial
+from synthct.volumes.geometry import to_axial
 from synthct.volumes.read import read_image
 from synthct.volumes.registration import register
 
@@ -193,13 +194,13 @@ def _check_alignment(check: CaseCheck, mr: sitk.Image, ct: sitk.Image) -> None:
     except UserError as error:
         check.add("error", case.id, f"{error.what} {error.why}".strip(), error.todo)
         return
-    covered = _covered(mask, ct)
-    if covered == 0:
+    share = covered(mask, ct)
+    if share == 0:
         what = "It does not overlap with the MR: the two lie in different places."
         check.add("error", case.ct, what, "Export both in one frame of reference, or register them first.")
         return
-    if covered < MIN_COVERED:
-        check.add("warning", case.ct, f"It covers only {covered:.0%} of the body in the MR.")
+    if share < MIN_COVERED:
+        check.add("warning", case.ct, f"It covers only {share:.0%} of the body in the MR.")
     identity = sitk.Transform(3, sitk.sitkIdentity)
     check.agreement = Judge(mr, mask, ct, ct_body).compare(identity, identity)[0]
     if _aligned(check.agreement):
@@ -218,15 +219,6 @@ def _check_alignment(check: CaseCheck, mr: sitk.Image, ct: sitk.Image) -> None:
 def _aligned(agreement: Agreement) -> bool:
     explained = 1 - agreement.residual_hu / agreement.constant_hu
     return agreement.body_dice >= MIN_BODY_DICE and explained >= MIN_EXPLAINED
-
-
-def _covered(mask: sitk.Image, ct: sitk.Image) -> float:
-    """Share of the MR's body that lies inside the CT's field of view."""
-    field_of_view = sitk.Image(ct.GetSize(), sitk.sitkUInt8) + 1
-    field_of_view.CopyInformation(ct)
-    inside = array_of(resample_onto(field_of_view, mask, "nearest", 0))
-    body = sitk.GetArrayViewFromImage(mask) != 0
-    return float(inside[body].mean())
 
 
 def _frame_of_reference(path: Path) -> str | None:

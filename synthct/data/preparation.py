@@ -20,6 +20,7 @@ import SimpleITK as sitk
 
 from synthct.data.cohort import Case, Cohort, read_cohort, write_cohort
 from synthct.data.fingerprint import fingerprint
+from synthct.data.overlap import covered, measured
 from synthct.data.whole_folder import whole_folder
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
@@ -59,6 +60,12 @@ def prepare_case(case: Case, preparation: Preparation, events: Events = SILENT) 
     """
     mr, ct = read_image(case.mr, case.mr_series), read_image(case.ct, case.ct_series)
     mask = body_mask(mr, "mr") if case.mask is None else resample_onto(read_image(case.mask), mr, "nearest", 0)
+    if not covered(mask, ct):
+        raise UserError(
+            f"The MR's body and the CT of case {case.id} do not overlap.",
+            f"{case.mr.name} and {case.ct.name} lie in different places.",
+            "Export both in one frame of reference; `synthct cohort` checks every pair.",
+        )
     if preparation.bias_correction:
         mr = correct_bias(mr, mask)
     if preparation.remove_couch:
@@ -72,16 +79,7 @@ def prepare_case(case: Case, preparation: Preparation, events: Events = SILENT) 
         registration = register(mr, ct, preparation.registration, mask, events)
     transform = registration.transform if registration else None
     grid = grid_of(mr) if preparation.spacing is None else grid_with_spacing(mr, preparation.spacing)
-    field_of_view = sitk.Image(ct.GetSize(), sitk.sitkUInt8) + 1
-    field_of_view.CopyInformation(ct)
-    measured = array_of(resample_onto(field_of_view, grid, "nearest", 0, transform)) != 0
-    inside = (array_of(resample_onto(mask, grid, "nearest", 0)) != 0) & measured
-    if not inside.any():
-        raise UserError(
-            f"The MR's body and the CT of case {case.id} do not overlap.",
-            f"{case.mr.name} and {case.ct.name} lie in different places.",
-            "Check the pair with `synthct cohort`.",
-        )
+    inside = (array_of(resample_onto(mask, grid, "nearest", 0)) != 0) & measured(ct, grid, transform)
     hu = array_of(resample_onto(ct, grid, "linear", AIR_HU, transform))
     hu = np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
     mr = mr if preparation.spacing is None else resample_onto(mr, grid, "linear", 0)
