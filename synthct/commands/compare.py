@@ -24,13 +24,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--output", required=True, type=Path, metavar="FOLDER", help="runs, synthetic CTs and the table"
     )
     parser.add_argument("--folds", type=int, help="test every patient once in this many folds; default: one split")
+    parser.add_argument(
+        "--only-fold", type=int, metavar="K", help="do fold K alone and write no table: one job of several"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the split and of every training (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
-    import json
-
     from synthct.commands.recipe_options import overrides_from
     from synthct.data.cohort import read_cohort
     from synthct.evaluation.report import write_json
@@ -50,10 +51,22 @@ def run(options: argparse.Namespace, events: Events) -> None:
     if (options.output / "table.json").exists():
         raise UserError(f"{options.output} holds a finished comparison.", todo="Choose another folder.")
     splitter = by_folds(options.folds, options.seed) if options.folds else held_out(options.seed)
-    comparison = compare(recipes, read_cohort(options.cohort), options.output, splitter, options.device, starts, events)
+    comparison = compare(
+        recipes,
+        read_cohort(options.cohort),
+        options.output,
+        splitter,
+        options.device,
+        starts,
+        options.only_fold,
+        events,
+    )
     content = summary(comparison.scores, LOOKUP)
     table = markdown(content, LOOKUP)
+    print(table)
+    if options.only_fold:
+        print("This fold is done; the same command without --only-fold writes the table of all folds.")
+        return
     (options.output / "table.md").write_text(table, encoding="utf-8")
     write_json({"summary": content, "training_seconds": comparison.seconds}, options.output / "table.json")
-    events.result(table=str(options.output / "table.md"), summary=json.loads(json.dumps(content)))
-    print(table)
+    events.result(table=str(options.output / "table.md"), summary=content)

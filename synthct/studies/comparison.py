@@ -1,0 +1,234 @@
+"""Several recipes trained on the same patients and scored on the same held-out ones, beside the trivial answers.
+
+Every patient is tested once (k folds by patient), every method sees the same split, so that differences are paired.
+A comparison that is interrupted goes on where it stopped: finished runs are kept, a started one is resumed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from synthct.data.cache import Volume, open_cache
+from synthct.data.cohort import Cohort
+from synthct.data.preparation import prepare_cohort
+from synthct.data.split import Split, folds, split_cohort
+from synthct.errors import UserError
+from synthct.evaluation.report import Scores, score_arrays, write_csv
+from synthct.events import SILENT, Events, read_events
+from synthct.recipe import Recipe
+from synthct.studies.baselines import constant_ct, interpolated_slices
+from synthct.synthesis.model_file import Model, load_model
+from synthct.synthesis.translate import translate
+from synthct.training.run import resume, train
+from synthct.volumes.hu import AIR_HU
+from synthct.volumes.lookup import IntensityLookup
+from synthct.volumes.scaling import make_scaling
+from synthct.volumes.write import write_image
+
+CONSTANT, LOOKUP, INTERPOLATION, FLOOR = "constant", "look-up", "interpolated slices", "CT shifted by 2 mm"
+SHUFFLED = " fed a shuffled MR"
+SHIFT_MM = 2.0
+
+Splitter = Callable[[Cohort, Mapping[str, Volume]], Sequence[Split]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores by method and case, the methods in the order of the table."""
+
+    scores: dict[str, dict[str, Scores]]
+    seconds: dict[str, float]
+    """Training time of each recipe, summed over splits."""
+
+
+def by_folds(count: int, seed: int) -> Splitter:
+    """Every patient is tested once, in one of ``count`` folds."""
+    return lambda cohort, volumes: folds(cohort, count, seed)
+
+
+def held_out(seed: int) -> Splitter:
+    """One split: patients held out, or a slab of slices where there are too few patients."""
+    return lambda cohort, volumes: [
+        split_cohort(cohort, {name: volume.shape[0] for name, volume in volumes.items()}, seed=seed)
+    ]
+
+
+def compare(
+    recipes: Sequence[Recipe],
+    cohort: Cohort,
+    folder: Path,
+    splitter: Splitter,
+    device: str = "auto",
+    starts: Mapping[str, str] | None = None,
+    only_fold: int | None = None,
+    events: Events = SILENT,
+) -> Comparison:
+    """Train every recipe on every split, score what is held out, and leave the synthetic CTs and scores in ``folder``.
+
+    Parameters
+    ----------
+    recipes
+        All with the same preparation, since they are scored on the same volumes; names must differ.
+    starts
+        Recipe name → name of an earlier recipe whose model it starts from (a refinement).
+    only_fold
+        Do this split alone (1 is the first), so that several processes share the work; None: all of them.
+
+    Raises
+    ------
+    UserError
+        Recipes that differ in preparation or share a name, or too few patients for the folds.
+    """
+    _check(recipes, starts or {})
+    prepared = prepare_cohort(cohort, recipes[0].preparation, folder / "prepared", events)
+    volumes = open_cache(prepared, folder / "cache", events)
+    scores: dict[str, dict[str, Scores]] = {}
+    seconds = dict.fromkeys((recipe.name for recipe in recipes), 0.0)
+    for number, split in enumerate(splitter(prepared, volumes)):
+        if only_fold not in (None, number + 1):
+            continue
+        fold = folder / f"fold{number + 1}"
+        _add(scores, _trivial(volumes, split, recipes[0]))
+        for recipe in recipes:
+            run = fold / recipe.name
+            start = fold / (starts or {})[recipe.name] if recipe.name in (starts or {}) else None
+            seconds[recipe.name] += _train(recipe, prepared, run, split, device, start, events)
+            _add(scores, _test(recipe.name, run, volumes, split, device, events))
+    for method, by_case in scores.items():
+        write_csv(by_case, folder / f"scores {method}.csv")
+    order = sorted(scores, key=lambda name: (name == FLOOR, name.endswith(SHUFFLED)))
+    return Comparison({name: scores[name] for name in order}, seconds)
+
+
+def _check(recipes: Sequence[Recipe], starts: Mapping[str, str]) -> None:
+    names = [recipe.name for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise UserError("Two recipes have the same name.", f"They are {', '.join(names)}.", "Name them differently.")
+    for recipe in recipes[1:]:
+        if recipe.preparation != recipes[0].preparation:
+            raise UserError(
+                f"The recipes {recipes[0].name} and {recipe.name} prepare the volumes differently.",
+                "Their scores could not be compared.",
+                "Give both the same `preparation`.",
+            )
+    for later, earlier in starts.items():
+        if later not in names or earlier not in names[: names.index(later)]:
+            raise UserError(
+                f"{later} cannot start from {earlier}.", "Both must be compared, the start first.", f"Order: {names}."
+            )
+
+
+def _add(scores: dict[str, dict[str, Scores]], found: Mapping[str, Mapping[str, Scores]]) -> None:
+    for method, by_case in found.items():
+        scores.setdefault(method, {}).update(by_case)
+
+
+def _train(
+    recipe: Recipe, cohort: Cohort, run: Path, split: Split, device: str, start: Path | None, events: Events
+) -> float:
+    """Train, or go on, unless the run is finished; return its seconds."""
+    finished = run / "finished.json"
+    if not finished.is_file():
+        if (run / "checkpoints").is_dir():
+            resume(run, device=device, events=events)
+        else:
+            train(recipe, cohort, run, device=device, split=split, initial_model=start, events=events)
+        recorded, _ = read_events(run / "events.jsonl")
+        finished.write_text(json.dumps({"seconds": round(recorded[-1]["time"] - recorded[0]["time"], 1)}))
+    return float(json.loads(finished.read_text())["seconds"])
+
+
+def _test(
+    name: str, run: Path, volumes: Mapping[str, Volume], split: Split, device: str, events: Events
+) -> dict[str, dict[str, Scores]]:
+    """Score the model of ``run`` on what ``split`` holds out; slabs also with the MR's slices shuffled."""
+    model = load_model(run, device)
+    found: dict[str, dict[str, Scores]] = {name: {}}
+    for case in split.test:
+        volume = volumes[case]
+        ct, mask = np.asarray(volume.ct), test_mask(volume, split)
+        mr = np.asarray(volume.mr)
+        synthetic = _translated(mr, volume, model, device, events)
+        write_image(_image(synthetic, volume), run / "test" / f"{case}.nii.gz", overwrite=True)
+        found[name][case] = score_arrays(ct, synthetic, mask)
+        if split.slabs:
+            order = np.random.default_rng(0).permutation(len(mr))
+            shuffled = _translated(mr[order], volume, model, device, events)
+            found.setdefault(name + SHUFFLED, {})[case] = score_arrays(ct, shuffled, mask)
+    return found
+
+
+def test_mask(volume: Volume, split: Split) -> NDArray[np.bool_]:
+    """The body voxels of a test case that are scored: all, or those of its test slab; z, y, x."""
+    mask = np.asarray(volume.mask) > 0
+    slabs = split.slabs.get("test", {}).get(volume.id)
+    if slabs is None:
+        return mask
+    kept = np.zeros_like(mask)
+    for start, stop in slabs:
+        kept[start:stop] = mask[start:stop]
+    return kept
+
+
+def _trivial(volumes: Mapping[str, Volume], split: Split, recipe: Recipe) -> dict[str, dict[str, Scores]]:
+    """Constant, look-up and interpolation, fitted on the training voxels, and the cost of a misalignment."""
+    training = [(volume, slice(*slab)) for volume, slab in _training_slabs(volumes, split)]
+    mrs = [_scaled_mr(volume, recipe)[slab] for volume, slab in training]
+    cts = [np.asarray(volume.ct)[slab] for volume, slab in training]
+    masks = [np.asarray(volume.mask)[slab] > 0 for volume, slab in training]
+    lookup = IntensityLookup().fit(mrs, cts, masks)
+    found: dict[str, dict[str, Scores]] = {CONSTANT: {}, LOOKUP: {}}
+    for case in split.test:
+        volume = volumes[case]
+        ct, mask, body = np.asarray(volume.ct), test_mask(volume, split), np.asarray(volume.mask) > 0
+        guess = np.rint(np.where(body, lookup.apply(_scaled_mr(volume, recipe)), AIR_HU)).astype(np.int16)
+        found[CONSTANT][case] = score_arrays(ct, constant_ct(cts, masks, body), mask)
+        found[LOOKUP][case] = score_arrays(ct, guess, mask)
+        for start, stop in split.slabs.get("test", {}).get(case, ()):
+            filled = ct.copy()
+            filled[start:stop] = interpolated_slices(ct, start, stop, split.slabs["training"][case])
+            found.setdefault(INTERPOLATION, {})[case] = score_arrays(ct, filled, mask)
+        found.setdefault(FLOOR, {})[case] = score_arrays(ct, _shifted(ct, volume), mask)
+    return found
+
+
+def _training_slabs(volumes: Mapping[str, Volume], split: Split) -> list[tuple[Volume, tuple[int, int]]]:
+    slabs = split.slabs.get("training", {})
+    return [
+        (volumes[case], slab) for case in split.training for slab in slabs.get(case, ((0, volumes[case].shape[0]),))
+    ]
+
+
+def _translated(
+    mr: NDArray[np.generic], volume: Volume, model: Model, device: str, events: Events
+) -> NDArray[np.int16]:
+    """Translate an MR that is prepared already, in the first plane that the model was trained on."""
+    prepared = Model(model.network, {**model.card, "bias_correction": False, "spacing": None})
+    synthetic = translate(_image(mr, volume), prepared, planes=(model.card["planes"][0],), device=device, events=events)
+    return sitk.GetArrayFromImage(synthetic)
+
+
+def _image(array: NDArray[np.generic], volume: Volume) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(volume.spacing)
+    return image
+
+
+def _scaled_mr(volume: Volume, recipe: Recipe) -> NDArray[np.float32]:
+    scaling = make_scaling(recipe.data.input_scaling).fit(volume.mr, volume.mask)
+    return scaling.apply(np.asarray(volume.mr))
+
+
+def _shifted(ct: NDArray[np.generic], volume: Volume) -> NDArray[np.generic]:
+    """The CT moved to the left by 2 mm: what misalignment alone costs."""
+    moved = sitk.Resample(
+        _image(ct, volume), sitk.TranslationTransform(3, (SHIFT_MM, 0, 0)), sitk.sitkLinear, float(AIR_HU)
+    )
+    return sitk.GetArrayFromImage(moved)
