@@ -1,0 +1,210 @@
+"""The few CTK widgets that the modules use, on PySide6."""
+
+from pathlib import Path
+from typing import Any
+
+from PySide6 import QtCore, QtGui, QtWidgets
+
+
+class ctkCollapsibleButton(QtWidgets.QAbstractButton):
+    """A titled frame that hides its children when collapsed."""
+
+    contentsCollapsed = QtCore.Signal(bool)
+
+    def __init__(self, *arguments: Any):
+        text = arguments[0] if arguments and isinstance(arguments[0], str) else ""
+        parent = arguments[-1] if arguments and not isinstance(arguments[-1], str) else None
+        super().__init__(parent)
+        self._hidden_children: list[QtWidgets.QWidget] = []
+        self.setText(text)
+        self.setCheckable(True)
+        self.setChecked(True)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Preferred)
+        self.setContentsMargins(0, self._header_height(), 0, 0)
+        self.toggled.connect(lambda checked: self._set_collapsed(not checked))
+
+    def _header_height(self):
+        return self.fontMetrics().height() + 8
+
+    def _set_collapsed(self, collapsed):
+        if collapsed:
+            self._hidden_children = [
+                child
+                for child in self.children()
+                if isinstance(child, QtWidgets.QWidget)
+                and not child.testAttribute(QtCore.Qt.WidgetAttribute.WA_WState_Hidden)
+            ]
+        for child in self._hidden_children:
+            child.setVisible(not collapsed)
+        self.setMaximumHeight(self._header_height() if collapsed else 16777215)
+        self.contentsCollapsed.emit(collapsed)
+
+    def _get_collapsed(self):
+        return not self.isChecked()
+
+    collapsed = QtCore.Property(bool, _get_collapsed, lambda self, value: self.setChecked(not value))
+
+    def minimumSizeHint(self):
+        if not self.isChecked() or self.layout() is None:
+            return QtCore.QSize(80, self._header_height())
+        return self.layout().totalMinimumSize()
+
+    def sizeHint(self):
+        if not self.isChecked() or self.layout() is None:
+            return QtCore.QSize(200, self._header_height())
+        return self.layout().totalSizeHint()
+
+    def hitButton(self, position):
+        return position.y() < self._header_height()
+
+    def paintEvent(self, event):
+        painter = QtWidgets.QStylePainter(self)
+        header = QtWidgets.QStyleOptionButton()
+        header.initFrom(self)
+        header.rect = QtCore.QRect(0, 0, self.width(), self._header_height())
+        header.state |= QtWidgets.QStyle.StateFlag.State_Raised
+        painter.drawControl(QtWidgets.QStyle.ControlElement.CE_PushButtonBevel, header)
+        arrow = QtWidgets.QStyleOption()
+        arrow.initFrom(self)
+        arrow.rect = QtCore.QRect(6, header.rect.height() // 2 - 5, 10, 10)
+        kind = QtWidgets.QStyle.PrimitiveElement
+        painter.drawPrimitive(kind.PE_IndicatorArrowDown if self.isChecked() else kind.PE_IndicatorArrowRight, arrow)
+        painter.setPen(self.palette().color(QtGui.QPalette.ColorRole.ButtonText))
+        painter.drawText(
+            header.rect.adjusted(22, 0, -4, 0),
+            QtCore.Qt.AlignmentFlag.AlignVCenter | QtCore.Qt.TextFlag.TextShowMnemonic.value,
+            self.text(),
+        )
+
+
+class ctkComboBox(QtWidgets.QComboBox):
+    """A combo box with a text shown when nothing is selected."""
+
+    def _get_default_text(self):
+        return self.placeholderText()
+
+    defaultText = QtCore.Property(str, _get_default_text, lambda self, text: self.setPlaceholderText(text))
+
+    def _get_user_data(self):
+        return "" if self.currentData() is None else str(self.currentData())
+
+    def setCurrentUserDataAsString(self, data: str) -> None:
+        """Select the item whose data reads ``data``; nothing where there is none."""
+        self.setCurrentIndex(next((i for i in range(self.count()) if str(self.itemData(i)) == data), -1))
+
+    currentUserDataAsString = QtCore.Property(str, _get_user_data, setCurrentUserDataAsString)
+
+
+class ctkPathLineEdit(QtWidgets.QWidget):
+    """An editable path with a browse button; history kept in QSettings under ``settingKey``."""
+
+    Filters = QtCore.QDir.Filter
+    currentPathChanged = QtCore.Signal(str)
+    validInputChanged = QtCore.Signal(bool)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        super().__init__(parent)
+        self._filters = int(QtCore.QDir.Filter.AllEntries.value)
+        self._options = 0
+        self._name_filters: list[str] = []
+        self._label = ""
+        self._setting_key = ""
+        self._valid = True
+        self._combo = QtWidgets.QComboBox(self)
+        self._combo.setEditable(True)
+        self._combo.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
+        self._browse = QtWidgets.QToolButton(self)
+        self._browse.setText("...")
+        self._browse.clicked.connect(self.browse)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._combo)
+        layout.addWidget(self._browse)
+        self._combo.editTextChanged.connect(self._on_text)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+
+    def _on_text(self, text):
+        valid = not text or Path(text).exists()
+        if valid != self._valid:
+            self._valid = valid
+            self.validInputChanged.emit(valid)
+        self.currentPathChanged.emit(text)
+
+    def comboBox(self) -> QtWidgets.QComboBox:
+        """Return the combo box that holds the text and the history."""
+        return self._combo
+
+    def browse(self) -> None:
+        """Ask for a folder or a file, as ``filters`` says."""
+        from .dialogs import choose_path
+
+        directories_only = self._filters & 1 and not self._filters & 2
+        if chosen := choose_path(self._label or "Select a path", "directory" if directories_only else "file"):
+            self.setCurrentPath(chosen)
+            self.addCurrentPathToHistory()
+
+    def setCurrentPath(self, path: str) -> None:
+        """Show ``path``."""
+        if path != self._combo.currentText():
+            self._combo.setEditText(path)
+
+    def addCurrentPathToHistory(self) -> None:
+        """Put the current path first in the history, also in QSettings where ``settingKey`` is set."""
+        path = self._combo.currentText()
+        if not path:
+            return
+        paths = [path, *(p for p in self._history() if p != path)][:10]
+        if self._setting_key:
+            QtCore.QSettings().setValue(self._setting_key, paths)
+        self._show_history(paths, path)
+
+    def retrieveHistory(self) -> None:
+        """Read the history from QSettings and show its first path."""
+        paths = QtCore.QSettings().value(self._setting_key) or []
+        paths = [paths] if isinstance(paths, str) else list(paths)
+        self._show_history(paths, paths[0] if paths else "")
+
+    def _history(self):
+        return [self._combo.itemText(index) for index in range(self._combo.count())]
+
+    def _show_history(self, paths, current):
+        with QtCore.QSignalBlocker(self._combo):
+            self._combo.clear()
+            self._combo.addItems(paths)
+            self._combo.setEditText(self._combo.currentText())
+        self._combo.setEditText(current)
+
+    def _set_setting_key(self, key):
+        self._setting_key = key
+        self.retrieveHistory()
+
+    currentPath = QtCore.Property(str, lambda self: self._combo.currentText(), setCurrentPath)
+    filters = QtCore.Property(
+        int, lambda self: self._filters, lambda self, value: setattr(self, "_filters", int(value))
+    )
+    options = QtCore.Property(
+        int, lambda self: self._options, lambda self, value: setattr(self, "_options", int(value))
+    )
+    label = QtCore.Property(str, lambda self: self._label, lambda self, value: setattr(self, "_label", value))
+    settingKey = QtCore.Property(str, lambda self: self._setting_key, _set_setting_key)
+    nameFilters = QtCore.Property(
+        "QStringList", lambda self: self._name_filters, lambda self, value: setattr(self, "_name_filters", list(value))
+    )
+    showBrowseButton = QtCore.Property(
+        bool, lambda self: not self._browse.isHidden(), lambda self, value: self._browse.setVisible(value)
+    )
+
+
+class ctkMessageBox(QtWidgets.QMessageBox):
+    """A message box with a "don't show again" memory in QSettings."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        super().__init__(parent)
+        self._key = ""
+
+    dontShowAgainSettingsKey = QtCore.Property(
+        str, lambda self: self._key, lambda self, value: setattr(self, "_key", value)
+    )
+
+
+CLASSES = {kind.__name__: kind for kind in (ctkCollapsibleButton, ctkComboBox, ctkMessageBox, ctkPathLineEdit)}

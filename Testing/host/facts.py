@@ -1,0 +1,37 @@
+"""What the classes of a real Slicer show to Python, read from ``api_facts.json``."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def facts() -> dict[str, dict]:
+    """Return the facts: qualified class name to its attributes, properties and signals."""
+    return json.loads((Path(__file__).parent / "api_facts.json").read_text(encoding="utf-8"))
+
+
+@cache
+def of_class(name: str) -> dict | None:
+    """Return the facts of the class called ``name`` (without module), or None where nothing was recorded."""
+    for module in ("qt", "ctk", "slicer"):
+        if found := facts().get(f"{module}.{name}"):
+            return found
+    return None
+
+
+@cache
+def shown(name: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]] | None:
+    """Return attributes, properties and signal signatures of class ``name`` with its QWidget or QObject part."""
+    own = of_class(name)
+    if own is None:
+        return None
+    parts = [own]
+    if own.get("widget"):
+        parts.append(facts()["qt.QWidget"])
+    if "signals" in own or own.get("widget"):
+        parts.append(facts()["qt.QObject"])
+    attributes, properties, signals = (
+        frozenset().union(*(part.get(key, ()) for part in parts)) for key in ("attributes", "properties", "signals")
+    )
+    return attributes, properties, signals

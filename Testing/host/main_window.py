@@ -1,0 +1,84 @@
+"""The application's window: the module's panel at the left, the slice views at the right."""
+
+from typing import Any
+
+import slicer
+from PySide6 import QtCore, QtWidgets
+
+from .modules import ScriptedModule
+from .pythonqt import unwrap
+from .slice_views import qMRMLSliceWidget
+
+
+class ModuleSelector(QtWidgets.QComboBox):
+    """The list of modules in the tool bar."""
+
+    def __init__(self, window: "qSlicerMainWindow"):
+        super().__init__(window)
+        self._window = window
+
+    def selectModule(self, name: str) -> None:
+        """Show a module."""
+        self._window.show_module(getattr(slicer.modules, name.lower()))
+
+    selectedModule = QtCore.Property(str, lambda self: self.currentText())
+
+
+class qSlicerMainWindow(QtWidgets.QMainWindow):
+    """A window like Slicer's."""
+
+    def __init__(self, application_logic: Any):
+        super().__init__()
+        self.setObjectName("qSlicerMainWindow")
+        self.setWindowTitle("3D Slicer (embedded host)")
+        self.resize(1280, 800)
+        self._frame: Any = None
+        self._selector = ModuleSelector(self)
+        bar = self.addToolBar("Module selection")
+        bar.setMovable(False)
+        bar.addWidget(QtWidgets.QLabel(" Modules: "))
+        bar.addWidget(self._selector)
+        self._scroll = QtWidgets.QScrollArea()
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll.setMinimumWidth(460)
+        self._dock = QtWidgets.QDockWidget(self)
+        self._dock.setObjectName("PanelDockWidget")
+        self._dock.setWidget(self._scroll)
+        self._dock.setTitleBarWidget(QtWidgets.QWidget())
+        self.addDockWidget(QtCore.Qt.DockWidgetArea.LeftDockWidgetArea, self._dock)
+        views = QtWidgets.QWidget(self)
+        grid = QtWidgets.QGridLayout(views)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(2)
+        self.slice_widgets = {
+            name: qMRMLSliceWidget(application_logic.GetSliceLogicByLayoutName(name), name, views)
+            for name in ("Red", "Yellow", "Green")
+        }
+        grid.addWidget(self.slice_widgets["Red"], 0, 0, 2, 1)
+        grid.addWidget(self.slice_widgets["Yellow"], 0, 1)
+        grid.addWidget(self.slice_widgets["Green"], 1, 1)
+        grid.setColumnStretch(0, 3)
+        grid.setColumnStretch(1, 2)
+        self.setCentralWidget(views)
+        self.statusBar()
+
+    def moduleSelector(self) -> QtWidgets.QComboBox:
+        """Return the list of modules."""
+        return self._selector
+
+    def show_module(self, module: ScriptedModule) -> None:
+        """Put a module's panel into the window, and tell it and the one before."""
+        frame = unwrap(module.widgetRepresentation())
+        if frame is self._frame:
+            return
+        if self._frame is not None:
+            self._frame.exit()
+            self._scroll.takeWidget().hide()
+        self._frame = frame
+        if self._selector.findText(module.title or module.name) < 0:
+            self._selector.addItem(module.title or module.name)
+        self._selector.setCurrentText(module.title or module.name)
+        self._scroll.setWidget(frame)
+        frame.show()
+        frame.enter()

@@ -1,0 +1,338 @@
+"""``qMRMLNodeComboBox``: a combo box that follows the nodes of a scene."""
+
+from typing import Any
+
+import slicer
+import vtk
+from PySide6 import QtCore, QtWidgets
+
+_NO_NODE = ""
+_ACTION = QtCore.Qt.ItemDataRole.UserRole + 1
+
+
+class qMRMLNodeComboBox(QtWidgets.QWidget):
+    """Select, create, rename and delete nodes of some classes."""
+
+    SIGNAL_OVERLOADS = {  # noqa: RUF012
+        "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
+        "currentNodeChanged(bool)": "currentNodeValidityChanged",
+        "currentNodeIDChanged(QString)": "currentNodeIDChanged",
+        "currentNodeRenamed(QString)": "currentNodeRenamed",
+        "nodeActivated(vtkMRMLNode*)": "nodeActivated",
+        "nodeAdded(vtkMRMLNode*)": "nodeAdded",
+        "nodeAboutToBeRemoved(vtkMRMLNode*)": "nodeAboutToBeRemoved",
+        "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser",
+    }
+    currentNodeChanged = QtCore.Signal(object)
+    currentNodeValidityChanged = QtCore.Signal(bool)
+    currentNodeIDChanged = QtCore.Signal(str)
+    currentNodeRenamed = QtCore.Signal(str)
+    nodeActivated = QtCore.Signal(object)
+    nodeAdded = QtCore.Signal(object)
+    nodeAboutToBeRemoved = QtCore.Signal(object)
+    nodeAddedByUser = QtCore.Signal(object)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        super().__init__(parent)
+        self._scene: Any = None
+        self._observed: list[tuple[Any, int]] = []
+        self._node_tags: dict[str, tuple[Any, int]] = {}
+        self._requested_id = _NO_NODE
+        self._current_id = _NO_NODE
+        self._base_names: dict[str, str] = {}
+        self._labels: dict[str, str] = {}
+        self._attributes: dict[str, dict[str, str]] = {}
+        self._node_types: list[str] = []
+        self._flags = {
+            "addEnabled": True,
+            "editEnabled": False,
+            "noneEnabled": False,
+            "removeEnabled": True,
+            "renameEnabled": False,
+            "selectNodeUponCreation": True,
+            "showChildNodeTypes": True,
+            "showHidden": False,
+        }
+        self._none_display = "None"
+        self._combo = QtWidgets.QComboBox(self)
+        self._combo.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+        self._combo.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._combo.setMinimumContentsLength(10)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._combo)
+        self._combo.activated.connect(self._on_activated)
+        self.setEnabled(False)
+        self.destroyed.connect(self._forget_scene)
+
+    # --- the scene
+
+    def mrmlScene(self) -> Any:
+        """Return the scene, or None."""
+        return self._scene
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """Follow ``scene``; a node asked for before is selected now."""
+        if scene is self._scene:
+            return
+        self._forget_scene()
+        self._scene = scene
+        self.setEnabled(scene is not None)
+        if scene is not None:
+            for event, method in (
+                (slicer.vtkMRMLScene.NodeAddedEvent, self._on_node_added),
+                (slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._on_node_about_to_be_removed),
+                (slicer.vtkMRMLScene.NodeRemovedEvent, self._on_scene_changed),
+                (slicer.vtkMRMLScene.EndBatchProcessEvent, self._on_scene_changed),
+            ):
+                self._observed.append((scene, scene.AddObserver(event, method)))
+        requested, self._requested_id = self._requested_id, _NO_NODE
+        self._rebuild()
+        if requested:
+            self.setCurrentNodeID(requested)
+
+    def _forget_scene(self):
+        for observed, tag in [*self._observed, *self._node_tags.values()]:
+            observed.RemoveObserver(tag)
+        self._observed.clear()
+        self._node_tags.clear()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_added(self, caller, event, node):
+        if not self._scene.IsBatchProcessing() and self._accepts(node):
+            self._rebuild()
+            self.nodeAdded.emit(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_about_to_be_removed(self, caller, event, node):
+        if self._accepts(node):
+            self.nodeAboutToBeRemoved.emit(node)
+
+    def _on_scene_changed(self, caller=None, event=None):
+        if not self._scene.IsBatchProcessing():
+            self._rebuild()
+
+    # --- what is listed
+
+    def _accepts(self, node):
+        if not self._flags["showHidden"] and node.GetHideFromEditors():
+            return False
+        for kind in self._node_types:
+            if node.IsA(kind) if self._flags["showChildNodeTypes"] else node.GetClassName() == kind:
+                wanted = self._attributes.get(kind, {})
+                return all(
+                    node.GetAttribute(key) is not None and (not value or node.GetAttribute(key) == value)
+                    for key, value in wanted.items()
+                )
+        return False
+
+    def _nodes(self):
+        if self._scene is None:
+            return []
+        nodes = (self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes()))
+        return [node for node in nodes if self._accepts(node)]
+
+    def nodeCount(self) -> int:
+        """Return the number of nodes to choose from."""
+        return len(self._nodes())
+
+    def nodeFromIndex(self, index: int) -> Any:
+        """Return the ``index``-th node, or None."""
+        nodes = self._nodes()
+        return nodes[index] if 0 <= index < len(nodes) else None
+
+    def nodeTypeLabel(self, node_type: str) -> str:
+        """Return the word for nodes of ``node_type`` in the menu."""
+        if node_type in self._labels:
+            return self._labels[node_type]
+        return (self._scene.GetTypeDisplayNameByClassName(node_type) if self._scene and node_type else "") or "node"
+
+    def setNodeTypeLabel(self, label: str, node_type: str) -> None:
+        """Use ``label`` for nodes of ``node_type`` in the menu."""
+        self._labels[node_type] = label
+        self._rebuild()
+
+    def addAttribute(self, node_type: str, name: str, value: Any = None) -> None:
+        """List only nodes of ``node_type`` with this attribute (and value)."""
+        self._attributes.setdefault(node_type, {})[name] = "" if value is None else str(value)
+        self._rebuild()
+
+    def removeAttribute(self, node_type: str, name: str) -> None:
+        """Undo :meth:`addAttribute`."""
+        self._attributes.get(node_type, {}).pop(name, None)
+        self._rebuild()
+
+    def _actions(self):
+        label = self.nodeTypeLabel(self._node_types[0] if len(self._node_types) == 1 else "")
+        if self._flags["renameEnabled"]:
+            yield f"Rename current {label}", self.renameCurrentNode
+        if self._flags["addEnabled"]:
+            for kind in self._node_types:
+                yield f"Create new {self.nodeTypeLabel(kind)}", lambda kind=kind: self.addNode(kind)
+                if self._flags["renameEnabled"]:
+                    yield f"Create new {self.nodeTypeLabel(kind)} as...", lambda kind=kind: self._create_as(kind)
+        if self._flags["removeEnabled"]:
+            yield f"Delete current {label}", self.removeCurrentNode
+
+    def _rebuild(self):
+        nodes = self._nodes()
+        was_empty = self._combo.count() == 0
+        with QtCore.QSignalBlocker(self._combo):
+            self._combo.clear()
+            if self._flags["noneEnabled"]:
+                self._combo.addItem(self._none_display, _NO_NODE)
+            for node in nodes:
+                self._combo.addItem(node.GetName() or "", node.GetID())
+            self._combo.setPlaceholderText(f"Select a {self.nodeTypeLabel((self._node_types or [''])[0])}")
+            actions = list(self._actions()) if self._scene is not None else []
+            if actions:
+                self._combo.insertSeparator(self._combo.count())
+            for text, action in actions:
+                self._combo.addItem(text, _NO_NODE)
+                self._combo.setItemData(self._combo.count() - 1, action, _ACTION)
+        ids = [node.GetID() for node in nodes]
+        for node in nodes:
+            if node.GetID() not in self._node_tags:
+                tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_node_modified)
+                self._node_tags[node.GetID()] = (node, tag)
+        for gone in [node_id for node_id in self._node_tags if node_id not in ids]:
+            node, tag = self._node_tags.pop(gone)
+            node.RemoveObserver(tag)
+        if self._current_id in ids:
+            wanted = self._current_id
+        elif self._flags["noneEnabled"] or not ids:
+            wanted = _NO_NODE
+        else:  # Qt selects the first row of an empty list, Slicer the last node when the current one went away
+            wanted = ids[-1] if self._current_id else ids[0] if was_empty or not actions else _NO_NODE
+        self._select(wanted)
+
+    def _on_node_modified(self, node, event):
+        index = self._combo.findData(node.GetID())
+        if index >= 0 and self._combo.itemText(index) != (node.GetName() or ""):
+            self._combo.setItemText(index, node.GetName() or "")
+
+    # --- the current node
+
+    def _select(self, node_id):
+        index = self._combo.findData(node_id) if node_id or self._flags["noneEnabled"] else -1
+        with QtCore.QSignalBlocker(self._combo):
+            self._combo.setCurrentIndex(index)
+        if node_id == self._current_id:
+            return
+        self._current_id = node_id
+        node = self.currentNode()
+        self.currentNodeChanged.emit(node)
+        self.currentNodeValidityChanged.emit(node is not None)
+        self.currentNodeIDChanged.emit(node_id)
+
+    def currentNode(self) -> Any:
+        """Return the selected node, or None."""
+        return self._scene.GetNodeByID(self._current_id) if self._scene is not None and self._current_id else None
+
+    def setCurrentNode(self, node: Any) -> None:
+        """Select ``node``; None, or a node that is not listed, selects nothing."""
+        self.setCurrentNodeID(node.GetID() if node is not None else _NO_NODE)
+
+    def setCurrentNodeID(self, node_id: str | None) -> None:
+        """Select the node with this ID."""
+        if self._scene is None:
+            self._requested_id = node_id or _NO_NODE
+            return
+        listed = node_id and self._combo.findData(node_id) >= 0
+        self._select(node_id if listed else _NO_NODE)
+
+    def setCurrentNodeIndex(self, index: int) -> None:
+        """Select the ``index``-th node; nothing when there is none."""
+        self.setCurrentNode(self.nodeFromIndex(index))
+
+    def _on_activated(self, index):
+        action = self._combo.itemData(index, _ACTION)
+        if action is None:
+            self._select(self._combo.itemData(index) or _NO_NODE)
+            self.nodeActivated.emit(self.currentNode())
+        else:
+            self._select(self._current_id)
+            action()
+
+    # --- what the menu does
+
+    def addNode(self, node_type: str | None = None) -> Any:
+        """Create a node of ``node_type`` (the first type), name it after ``baseName`` and select it."""
+        node_type = node_type or (self._node_types or [None])[0]
+        if node_type not in self._node_types or self._scene is None:
+            return None
+        node = self._scene.CreateNodeByClass(node_type)
+        node.UnRegister(None)
+        base_name = self._base_names.get(node_type) or node.GetName() or node.GetDefaultNodeNamePrefix()
+        node.SetName(self._scene.GetUniqueNameByString(base_name))
+        for key, value in self._attributes.get(node_type, {}).items():
+            node.SetAttribute(key, value)
+        node = self._scene.AddNode(node)
+        if self._flags["selectNodeUponCreation"]:
+            self.setCurrentNode(node)
+        self.nodeAddedByUser.emit(node)
+        return node
+
+    def _create_as(self, node_type):
+        from .dialogs import get_text
+
+        name = get_text(None, self, f"Create new {self.nodeTypeLabel(node_type)}", "New name:")
+        if name:
+            self.addNode(node_type).SetName(name)
+
+    def renameCurrentNode(self) -> None:
+        """Ask for a new name."""
+        from .dialogs import get_text
+
+        node = self.currentNode()
+        name = get_text(None, self, f"Rename {self.nodeTypeLabel(node.GetClassName())}", "New name:") if node else ""
+        if name:
+            node.SetName(name)
+            self.currentNodeRenamed.emit(name)
+
+    def removeCurrentNode(self) -> None:
+        """Delete the selected node from the scene."""
+        if self.currentNode() is not None:
+            self._scene.RemoveNode(self.currentNode())
+
+    # --- Qt properties
+
+    def _set_node_types(self, node_types):
+        self._node_types = [kind for kind in node_types if kind]
+        self._rebuild()
+
+    def _set_base_name(self, name):
+        for kind in self._node_types:
+            self._base_names[kind] = name
+
+    def _set_none_display(self, text):
+        self._none_display = text
+        self._rebuild()
+
+    def _set_flag(self, name, value):
+        if self._flags[name] != bool(value):
+            self._flags[name] = bool(value)
+            self._rebuild()
+
+    nodeTypes = QtCore.Property("QStringList", lambda self: self._node_types, _set_node_types)
+    baseName = QtCore.Property(
+        str, lambda self: self._base_names.get((self._node_types or [""])[0], ""), _set_base_name
+    )
+    noneDisplay = QtCore.Property(str, lambda self: self._none_display, _set_none_display)
+    currentNodeID = QtCore.Property(str, lambda self: self._current_id, setCurrentNodeID)
+    for _name in (
+        "addEnabled",
+        "editEnabled",
+        "noneEnabled",
+        "removeEnabled",
+        "renameEnabled",
+        "selectNodeUponCreation",
+        "showChildNodeTypes",
+        "showHidden",
+    ):
+        locals()[_name] = QtCore.Property(
+            bool,
+            lambda self, name=_name: self._flags[name],
+            lambda self, value, name=_name: self._set_flag(name, value),
+        )
+    del _name
