@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ SYNTHRAD_2023 = (-1024.0, 3000.0)
 SYNTHRAD_2025 = (-1024.0, 3071.0)
 """HU ranges that the two challenges clip to (section F)."""
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 
