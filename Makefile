@@ -7,7 +7,7 @@ RUN = $(VENV)/bin/python
 .PHONY: demo test bench lint clean
 
 demo: $(VENV)/installed
-	$(RUN) -m synthct.studies.demo --output demo $(if $(COHORT),--cohort "$(COHORT)")
+	$(RUN) Testing/demo.py --output demo $(if $(COHORT),--cohort "$(COHORT)")
 
 test: $(VENV)/installed
 	$(RUN) -m pytest
