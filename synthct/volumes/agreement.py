@@ -19,6 +19,8 @@ _LEAST_COVERAGE = 0.7
 _LEAST_EXPLAINED = 0.05
 _LEAST_GAIN = 0.003
 _DICE_SLACK = 0.005
+_LEAST_DICE = 0.9
+_LEAST_JACOBIAN = 0.1
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,12 @@ def verdict(before: Agreement, after: Agreement, shrinkage: float = 1.0) -> str:
         against.append(f"look-up residual {before.residual_hu:.1f} → {after.residual_hu:.1f} HU")
     if against:
         return "no better: " + ", ".join(against)
+    if after.body_dice < _LEAST_DICE:
+        return f"the bodies do not match (Dice {after.body_dice:.3f} at best)"
     if after.residual_hu > after.constant_hu * (1 - _LEAST_EXPLAINED):
-        return f"the MR explains nothing of the CT (look-up {after.residual_hu:.1f} HU, constant {after.constant_hu:.1f} HU)"
-    if shrinkage <= 0.1:
+        found = f"look-up {after.residual_hu:.1f} HU, constant {after.constant_hu:.1f} HU"
+        return f"the MR explains nothing of the CT ({found})"
+    if shrinkage <= _LEAST_JACOBIAN:
         return f"space folds (smallest Jacobian {shrinkage:.2f})"
     return ""
 
