@@ -96,7 +96,7 @@ def build(builders: Mapping[str, Callable[..., Built]], entry: Mapping[str, Any]
 
 def close_match(word: str, known: Iterable[str]) -> str:
     """Return "Did you mean ...?" where a known word is near, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word, sorted(known), n=1)
     return f"Did you mean {near[0]}?" if near else ""
 
 
