@@ -19,6 +19,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
     parser.add_argument("--batch", type=int, help="slices at once (more is faster and needs more memory)")
     parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder that holds several")
+    parser.add_argument(
+        "--uneven",
+        choices=("refuse", "interpolate"),
+        default="refuse",
+        help="DICOM slices at uneven distances or missing ones (default refuse)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
 
 
@@ -36,6 +42,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
         device=options.device,
         batch=options.batch,
         series=options.series,
+        uneven=options.uneven,
         overwrite=options.overwrite,
         events=events,
     )

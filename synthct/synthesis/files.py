@@ -28,6 +28,7 @@ def synthesize_file(
     events: Events = SILENT,
     batch: int | None = None,
     series: str | None = None,
+    uneven: str = "refuse",
     compress: bool = True,
     loader: Callable[[Path | str], Model] = load_model,
 ) -> Path:
@@ -53,6 +54,8 @@ def synthesize_file(
         Hears progress, warnings and, last, the result.
     series
         SeriesInstanceUID in a DICOM folder that holds several.
+    uneven
+        DICOM slices at uneven distances or missing ones: ``"refuse"`` or ``"interpolate"``.
     compress
         Pack NRRD and MetaImage; NIfTI goes by its ending.
     loader
@@ -80,7 +83,7 @@ def synthesize_file(
     events.progress(0, 1, "loading", input.name)
     chosen = choose_device(device)
     loaded = model if isinstance(model, Model) else loader(model)
-    image = read_image(input, series, events=events)
+    image = read_image(input, series, uneven, events)
     region: sitk.Image | str | None = mask if mask in (None, "auto") else read_image(sources[-1])  # type: ignore[assignment]
     read = time.monotonic()
     chosen_planes = list(planes or [*loaded.card.get("planes", []), "axial"][:1])

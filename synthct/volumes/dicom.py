@@ -118,7 +118,7 @@ def read_series(
         multi-frame, damaged pixels.
     """
     if uneven not in ("refuse", "interpolate"):
-        raise ValueError(f"uneven must be refuse or interpolate, not {uneven!r}")
+        raise UserError(f"The option `uneven` cannot be {uneven}.", "It is refuse or interpolate.")
     series = _choose(Path(folder).expanduser(), uid)
     name = f"The DICOM series {series} in {folder}"
     _check_headers(series, name)
