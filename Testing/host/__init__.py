@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from .session import Host
 
 APT_LINE = (
-    "apt-get install --no-install-recommends libegl1 libgl1 libglib2.0-0 libxkbcommon0 libdbus-1-3 libfontconfig1 "
-    "libxrender1"
+    "apt-get install --no-install-recommends libegl1 libgl1 libglib2.0-0 libxkbcommon0 libdbus-1-3 libfontconfig1"
 )
 """What Debian and Ubuntu must have for Qt's and VTK's wheels."""
 

@@ -14,9 +14,7 @@ from . import HostUnavailableError, start
 def main(words: list[str]) -> int:
     """Run the script and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m host", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--python-script", required=True, metavar="FILE", help="script to run; all further words are its own"
-    )
+    parser.add_argument("--python-script", required=True, metavar="FILE", help="script; all further words are its own")
     parser.add_argument("--no-main-window", action="store_true", help="make no window")
     parser.add_argument("--testing", action="store_true", help="message boxes answer themselves")
     parser.add_argument("--show", action="store_true", help="open real windows instead of drawing into memory")

@@ -6,6 +6,10 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtWidgets
 
 
+def _stored(kind, name):
+    return QtCore.Property(kind, lambda self: getattr(self, name), lambda self, value: setattr(self, name, kind(value)))
+
+
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     """A titled frame that hides its children when collapsed."""
 
@@ -28,16 +32,24 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
     def _set_collapsed(self, collapsed):
         if collapsed:
-            self._hidden_children = [
-                child
-                for child in self.children()
-                if isinstance(child, QtWidgets.QWidget)
-                and not child.testAttribute(QtCore.Qt.WidgetAttribute.WA_WState_Hidden)
-            ]
-        for child in self._hidden_children:
-            child.setVisible(not collapsed)
+            self._hide_children()
+        else:
+            for child in self._hidden_children:
+                child.show()
+            self._hidden_children.clear()
         self.setMaximumHeight(self._header_height() if collapsed else 16777215)
         self.contentsCollapsed.emit(collapsed)
+
+    def _hide_children(self):
+        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindChildOption.FindDirectChildrenOnly):
+            if not child.isHidden():
+                child.hide()
+                self._hidden_children.append(child)
+
+    def showEvent(self, event):
+        if not self.isChecked():
+            self._hide_children()  # a .ui file collapses the button before it fills it
+        super().showEvent(event)
 
     def _get_collapsed(self):
         return not self.isChecked()
@@ -202,9 +214,7 @@ class ctkMessageBox(QtWidgets.QMessageBox):
         super().__init__(parent)
         self._key = ""
 
-    dontShowAgainSettingsKey = QtCore.Property(
-        str, lambda self: self._key, lambda self, value: setattr(self, "_key", value)
-    )
+    dontShowAgainSettingsKey = _stored(str, "_key")
 
 
 CLASSES = {kind.__name__: kind for kind in (ctkCollapsibleButton, ctkComboBox, ctkMessageBox, ctkPathLineEdit)}

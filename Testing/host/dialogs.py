@@ -7,7 +7,8 @@ from typing import Any
 from PySide6 import QtWidgets
 
 from . import signals
-from .pythonqt import override, wrap
+from .attributes import override
+from .pythonqt import wrap
 
 
 @dataclass
@@ -68,10 +69,9 @@ def _exec(real):
         real.done(int(bool(reply)))
         return int(bool(reply))
     if isinstance(real, QtWidgets.QMessageBox):
-        only = real.standardButtons()
-        default = (
-            only if len(only) == 1 else real.StandardButton.Cancel if real.StandardButton.Cancel in only else 65536
-        )
+        offered = [real.standardButton(button) for button in real.buttons()]
+        refusals = [real.StandardButton.Cancel, real.StandardButton.No, *offered]
+        default = next(button for button in refusals if button in offered)
         reply = _button(_reply(kind, real.windowTitle().strip(), real.text(), real, default))
         if real.button(reply) is None:
             raise ValueError(f"the message box {real.text()!r} has no button {reply.name}")

@@ -6,8 +6,20 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 
+from .dialogs import get_text
+from .node_filter import NodeFilter
+
 _NO_NODE = ""
 _ACTION = QtCore.Qt.ItemDataRole.UserRole + 1
+
+
+def _flag(name):
+    def write(self, value):
+        if self._flags[name] != bool(value):
+            self._flags[name] = bool(value)
+            self._rebuild()
+
+    return QtCore.Property(bool, lambda self: self._flags[name], write)
 
 
 class qMRMLNodeComboBox(QtWidgets.QWidget):
@@ -16,8 +28,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     SIGNAL_OVERLOADS = {  # noqa: RUF012
         "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
         "currentNodeChanged(bool)": "currentNodeValidityChanged",
-        "currentNodeIDChanged(QString)": "currentNodeIDChanged",
-        "currentNodeRenamed(QString)": "currentNodeRenamed",
         "nodeActivated(vtkMRMLNode*)": "nodeActivated",
         "nodeAdded(vtkMRMLNode*)": "nodeAdded",
         "nodeAboutToBeRemoved(vtkMRMLNode*)": "nodeAboutToBeRemoved",
@@ -32,27 +42,24 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     nodeAboutToBeRemoved = QtCore.Signal(object)
     nodeAddedByUser = QtCore.Signal(object)
 
+    addEnabled = _flag("addEnabled")
+    noneEnabled = _flag("noneEnabled")
+    removeEnabled = _flag("removeEnabled")
+    renameEnabled = _flag("renameEnabled")
+    selectNodeUponCreation = _flag("selectNodeUponCreation")
+
     def __init__(self, parent: QtWidgets.QWidget | None = None):
         super().__init__(parent)
         self._scene: Any = None
+        self._filter = NodeFilter()
         self._observed: list[tuple[Any, int]] = []
         self._node_tags: dict[str, tuple[Any, int]] = {}
         self._requested_id = _NO_NODE
         self._current_id = _NO_NODE
         self._base_names: dict[str, str] = {}
         self._labels: dict[str, str] = {}
-        self._attributes: dict[str, dict[str, str]] = {}
-        self._node_types: list[str] = []
-        self._flags = {
-            "addEnabled": True,
-            "editEnabled": False,
-            "noneEnabled": False,
-            "removeEnabled": True,
-            "renameEnabled": False,
-            "selectNodeUponCreation": True,
-            "showChildNodeTypes": True,
-            "showHidden": False,
-        }
+        names = ("addEnabled", "noneEnabled", "removeEnabled", "renameEnabled", "selectNodeUponCreation")
+        self._flags = {name: name not in ("noneEnabled", "renameEnabled") for name in names}
         self._none_display = "None"
         self._combo = QtWidgets.QComboBox(self)
         self._combo.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
@@ -78,13 +85,13 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._forget_scene()
         self._scene = scene
         self.setEnabled(scene is not None)
-        if scene is not None:
-            for event, method in (
-                (slicer.vtkMRMLScene.NodeAddedEvent, self._on_node_added),
-                (slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._on_node_about_to_be_removed),
-                (slicer.vtkMRMLScene.NodeRemovedEvent, self._on_scene_changed),
-                (slicer.vtkMRMLScene.EndBatchProcessEvent, self._on_scene_changed),
-            ):
+        for event, method in (
+            (slicer.vtkMRMLScene.NodeAddedEvent, self._on_node_added),
+            (slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._on_node_about_to_be_removed),
+            (slicer.vtkMRMLScene.NodeRemovedEvent, self._on_scene_changed),
+            (slicer.vtkMRMLScene.EndBatchProcessEvent, self._on_scene_changed),
+        ):
+            if scene is not None:
                 self._observed.append((scene, scene.AddObserver(event, method)))
         requested, self._requested_id = self._requested_id, _NO_NODE
         self._rebuild()
@@ -99,13 +106,13 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_added(self, caller, event, node):
-        if not self._scene.IsBatchProcessing() and self._accepts(node):
+        if not self._scene.IsBatchProcessing() and self._filter.accepts(node):
             self._rebuild()
             self.nodeAdded.emit(node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_about_to_be_removed(self, caller, event, node):
-        if self._accepts(node):
+        if self._filter.accepts(node):
             self.nodeAboutToBeRemoved.emit(node)
 
     def _on_scene_changed(self, caller=None, event=None):
@@ -114,38 +121,19 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     # --- what is listed
 
-    def _accepts(self, node):
-        if not self._flags["showHidden"] and node.GetHideFromEditors():
-            return False
-        for kind in self._node_types:
-            if node.IsA(kind) if self._flags["showChildNodeTypes"] else node.GetClassName() == kind:
-                wanted = self._attributes.get(kind, {})
-                return all(
-                    node.GetAttribute(key) is not None and (not value or node.GetAttribute(key) == value)
-                    for key, value in wanted.items()
-                )
-        return False
-
-    def _nodes(self):
-        if self._scene is None:
-            return []
-        nodes = (self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes()))
-        return [node for node in nodes if self._accepts(node)]
-
     def nodeCount(self) -> int:
         """Return the number of nodes to choose from."""
-        return len(self._nodes())
+        return len(self._filter.nodes(self._scene))
 
     def nodeFromIndex(self, index: int) -> Any:
         """Return the ``index``-th node, or None."""
-        nodes = self._nodes()
+        nodes = self._filter.nodes(self._scene)
         return nodes[index] if 0 <= index < len(nodes) else None
 
     def nodeTypeLabel(self, node_type: str) -> str:
         """Return the word for nodes of ``node_type`` in the menu."""
-        if node_type in self._labels:
-            return self._labels[node_type]
-        return (self._scene.GetTypeDisplayNameByClassName(node_type) if self._scene and node_type else "") or "node"
+        known = self._scene.GetTypeDisplayNameByClassName(node_type) if self._scene and node_type else ""
+        return self._labels.get(node_type) or known or "node"
 
     def setNodeTypeLabel(self, label: str, node_type: str) -> None:
         """Use ``label`` for nodes of ``node_type`` in the menu."""
@@ -154,43 +142,52 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def addAttribute(self, node_type: str, name: str, value: Any = None) -> None:
         """List only nodes of ``node_type`` with this attribute (and value)."""
-        self._attributes.setdefault(node_type, {})[name] = "" if value is None else str(value)
+        self._filter.attributes.setdefault(node_type, {})[name] = "" if value is None else str(value)
         self._rebuild()
 
     def removeAttribute(self, node_type: str, name: str) -> None:
         """Undo :meth:`addAttribute`."""
-        self._attributes.get(node_type, {}).pop(name, None)
+        self._filter.attributes.get(node_type, {}).pop(name, None)
         self._rebuild()
 
     def _actions(self):
-        label = self.nodeTypeLabel(self._node_types[0] if len(self._node_types) == 1 else "")
+        kinds = self._filter.node_types
+        label = self.nodeTypeLabel(kinds[0] if len(kinds) == 1 else "")
         if self._flags["renameEnabled"]:
             yield f"Rename current {label}", self.renameCurrentNode
-        if self._flags["addEnabled"]:
-            for kind in self._node_types:
-                yield f"Create new {self.nodeTypeLabel(kind)}", lambda kind=kind: self.addNode(kind)
-                if self._flags["renameEnabled"]:
-                    yield f"Create new {self.nodeTypeLabel(kind)} as...", lambda kind=kind: self._create_as(kind)
+        for kind in kinds if self._flags["addEnabled"] else ():
+            yield f"Create new {self.nodeTypeLabel(kind)}", lambda kind=kind: self.addNode(kind)
+            if self._flags["renameEnabled"]:
+                yield f"Create new {self.nodeTypeLabel(kind)} as...", lambda kind=kind: self._create_as(kind)
         if self._flags["removeEnabled"]:
             yield f"Delete current {label}", self.removeCurrentNode
 
     def _rebuild(self):
-        nodes = self._nodes()
-        was_empty = self._combo.count() == 0
+        nodes = self._filter.nodes(self._scene)
+        actions = list(self._actions()) if self._scene is not None else []
         with QtCore.QSignalBlocker(self._combo):
             self._combo.clear()
+            self._combo.setPlaceholderText(f"Select a {self.nodeTypeLabel((self._filter.node_types or [''])[0])}")
             if self._flags["noneEnabled"]:
                 self._combo.addItem(self._none_display, _NO_NODE)
             for node in nodes:
                 self._combo.addItem(node.GetName() or "", node.GetID())
-            self._combo.setPlaceholderText(f"Select a {self.nodeTypeLabel((self._node_types or [''])[0])}")
-            actions = list(self._actions()) if self._scene is not None else []
             if actions:
                 self._combo.insertSeparator(self._combo.count())
             for text, action in actions:
-                self._combo.addItem(text, _NO_NODE)
+                self._combo.addItem(text, None)
                 self._combo.setItemData(self._combo.count() - 1, action, _ACTION)
         ids = [node.GetID() for node in nodes]
+        self._observe_names(nodes, ids)
+        if self._current_id in ids:
+            wanted = self._current_id
+        elif not self._flags["noneEnabled"] and ids and (self._current_id or not actions):
+            wanted = ids[-1]  # the current node went away, or this is the first entry of an empty list
+        else:
+            wanted = _NO_NODE
+        self._select(wanted)
+
+    def _observe_names(self, nodes, ids):
         for node in nodes:
             if node.GetID() not in self._node_tags:
                 tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_node_modified)
@@ -198,13 +195,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         for gone in [node_id for node_id in self._node_tags if node_id not in ids]:
             node, tag = self._node_tags.pop(gone)
             node.RemoveObserver(tag)
-        if self._current_id in ids:
-            wanted = self._current_id
-        elif self._flags["noneEnabled"] or not ids:
-            wanted = _NO_NODE
-        else:  # Qt selects the first row of an empty list, Slicer the last node when the current one went away
-            wanted = ids[-1] if self._current_id else ids[0] if was_empty or not actions else _NO_NODE
-        self._select(wanted)
 
     def _on_node_modified(self, node, event):
         index = self._combo.findData(node.GetID())
@@ -258,15 +248,15 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def addNode(self, node_type: str | None = None) -> Any:
         """Create a node of ``node_type`` (the first type), name it after ``baseName`` and select it."""
-        node_type = node_type or (self._node_types or [None])[0]
-        if node_type not in self._node_types or self._scene is None:
+        node_type = node_type or (self._filter.node_types or [None])[0]
+        if node_type not in self._filter.node_types or self._scene is None:
             return None
         node = self._scene.CreateNodeByClass(node_type)
         node.UnRegister(None)
         base_name = self._base_names.get(node_type) or node.GetName() or node.GetDefaultNodeNamePrefix()
         node.SetName(self._scene.GetUniqueNameByString(base_name))
-        for key, value in self._attributes.get(node_type, {}).items():
-            node.SetAttribute(key, value)
+        for name, value in self._filter.attributes.get(node_type, {}).items():
+            node.SetAttribute(name, value)
         node = self._scene.AddNode(node)
         if self._flags["selectNodeUponCreation"]:
             self.setCurrentNode(node)
@@ -274,16 +264,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return node
 
     def _create_as(self, node_type):
-        from .dialogs import get_text
-
         name = get_text(None, self, f"Create new {self.nodeTypeLabel(node_type)}", "New name:")
         if name:
             self.addNode(node_type).SetName(name)
 
     def renameCurrentNode(self) -> None:
         """Ask for a new name."""
-        from .dialogs import get_text
-
         node = self.currentNode()
         name = get_text(None, self, f"Rename {self.nodeTypeLabel(node.GetClassName())}", "New name:") if node else ""
         if name:
@@ -295,44 +281,32 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if self.currentNode() is not None:
             self._scene.RemoveNode(self.currentNode())
 
-    # --- Qt properties
+    # --- Qt properties with more than a flag behind them
 
-    def _set_node_types(self, node_types):
-        self._node_types = [kind for kind in node_types if kind]
+    def _refiltered(self, name, value):
+        setattr(self._filter, name, value)
         self._rebuild()
 
     def _set_base_name(self, name):
-        for kind in self._node_types:
-            self._base_names[kind] = name
+        self._base_names.update(dict.fromkeys(self._filter.node_types, name))
 
     def _set_none_display(self, text):
         self._none_display = text
         self._rebuild()
 
-    def _set_flag(self, name, value):
-        if self._flags[name] != bool(value):
-            self._flags[name] = bool(value)
-            self._rebuild()
-
-    nodeTypes = QtCore.Property("QStringList", lambda self: self._node_types, _set_node_types)
+    nodeTypes = QtCore.Property(
+        "QStringList",
+        lambda self: self._filter.node_types,
+        lambda self, value: self._refiltered("node_types", [kind for kind in value if kind]),
+    )
+    showChildNodeTypes = QtCore.Property(
+        bool, lambda self: self._filter.child_types, lambda self, value: self._refiltered("child_types", bool(value))
+    )
+    showHidden = QtCore.Property(
+        bool, lambda self: self._filter.hidden, lambda self, value: self._refiltered("hidden", bool(value))
+    )
     baseName = QtCore.Property(
-        str, lambda self: self._base_names.get((self._node_types or [""])[0], ""), _set_base_name
+        str, lambda self: self._base_names.get((self._filter.node_types or [""])[0], ""), _set_base_name
     )
     noneDisplay = QtCore.Property(str, lambda self: self._none_display, _set_none_display)
     currentNodeID = QtCore.Property(str, lambda self: self._current_id, setCurrentNodeID)
-    for _name in (
-        "addEnabled",
-        "editEnabled",
-        "noneEnabled",
-        "removeEnabled",
-        "renameEnabled",
-        "selectNodeUponCreation",
-        "showChildNodeTypes",
-        "showHidden",
-    ):
-        locals()[_name] = QtCore.Property(
-            bool,
-            lambda self, name=_name: self._flags[name],
-            lambda self, value, name=_name: self._set_flag(name, value),
-        )
-    del _name

@@ -64,9 +64,8 @@ class Connector:
             raise RuntimeError("Cannot have a connection to QSlider where the int type is unbounded.")
         if step is not None:
             self.widget.singleStep = step.value
-        if type(self.widget) is qt.QDoubleSpinBox:
-            if self.parameter.kind is int or decimals is not None:
-                self.widget.decimals = 0 if self.parameter.kind is int else decimals.value
+        if type(self.widget) is qt.QDoubleSpinBox and (self.parameter.kind is int or decimals is not None):
+            self.widget.decimals = 0 if self.parameter.kind is int else decimals.value
         self.widget.minimum = span.minimum if span else low.minimum if low else lowest
         self.widget.maximum = span.maximum if span else high.maximum if high else highest
 

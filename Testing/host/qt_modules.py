@@ -6,7 +6,8 @@ import types
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import ctk_widgets, facts
-from .pythonqt import override, proxy_class
+from .attributes import override
+from .pythonqt import proxy_class
 from .signals import guarded
 
 # In PythonQt, and called by slicer.util, though no facts were recorded for them.

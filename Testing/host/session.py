@@ -30,6 +30,7 @@ class Host:
             os.environ["QT_QPA_PLATFORM"] = "offscreen"
         self.temporary = Path(tempfile.mkdtemp(prefix="embedded-slicer-"))
         atexit.register(self._end)
+        QtCore.qInstallMessageHandler(_print_qt_message)
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
         QtCore.QSettings.setPath(
             QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, str(self.temporary / "settings")
@@ -187,3 +188,8 @@ class Host:
         for widget in [value for name, value in modules.items() if name.endswith("Widget")]:
             widget.cleanup()
         shutil.rmtree(self.temporary, ignore_errors=True)
+
+
+def _print_qt_message(kind, context, message):
+    if "propagateSizeHints" not in message:  # said by the offscreen platform for every window
+        print(message, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Connections in PythonQt's manner: ``connect("clicked(bool)", f)``, ``b.clicked.connect(f)``, spare arguments dropped."""
+"""Connections in PythonQt's manner: ``connect("clicked(bool)", f)``, ``b.clicked.connect(f)``, spare values dropped."""
 
 import inspect
 import logging
@@ -11,9 +11,13 @@ from typing import Any
 
 import shiboken6
 from PySide6 import QtCore
+from shibokensupport.signature import get_signature
+
+from . import attributes, pythonqt
 
 errors: list[str] = []
 _connections: dict[int, list[tuple[str, int, Any, Any]]] = {}
+_declared: dict[type, list[str]] = {}
 _BY_ARITY = (
     lambda f: lambda: f(),
     lambda f: lambda a: f(a),
@@ -42,16 +46,13 @@ class SignalOf:
 
 def _signatures(real, name):
     """Return the signatures of the signals called ``name``, in their order of declaration."""
-    overloads = getattr(type(real), "SIGNAL_OVERLOADS", {})
-    if own := [signature for signature in overloads if signature.split("(")[0] == name]:
-        return own
-    meta = real.metaObject()
-    methods = (meta.method(index) for index in range(meta.methodCount()))
-    return [
-        method.methodSignature().data().decode()
-        for method in methods
-        if method.methodType() == QtCore.QMetaMethod.MethodType.Signal and method.name().data().decode() == name
-    ]
+    if type(real) not in _declared:
+        meta = real.metaObject()
+        methods = [meta.method(index) for index in range(meta.methodCount())]
+        kind = QtCore.QMetaMethod.MethodType.Signal
+        signatures = [m.methodSignature().data().decode() for m in methods if m.methodType() == kind]
+        _declared[type(real)] = [*getattr(type(real), "SIGNAL_OVERLOADS", {}), *signatures]
+    return [signature for signature in _declared[type(real)] if signature.split("(")[0] == name]
 
 
 def has_signal(real: QtCore.QObject, name: str) -> bool:
@@ -91,27 +92,20 @@ def report_exception() -> None:
 
 def _accepted_arguments(receiver):
     """Return how many positional arguments PythonQt passes to a callable (None: all)."""
+    if isinstance(receiver, pythonqt.BoundMethod):
+        found = get_signature(receiver.function) or []
+        overloads = found if isinstance(found, list) else [found]
+        return max((len([p for p in one.parameters if p != "self"]) for one in overloads), default=None)
     function = receiver.__func__ if isinstance(receiver, types.MethodType) else receiver
-    if not isinstance(function, types.FunctionType):
-        return 0 if hasattr(receiver, "real") and not _takes_arguments(receiver) else None
-    if function.__code__.co_flags & inspect.CO_VARARGS:
+    if not isinstance(function, types.FunctionType) or function.__code__.co_flags & inspect.CO_VARARGS:
         return None
     return function.__code__.co_argcount - isinstance(receiver, types.MethodType)
 
 
-def _takes_arguments(bound_method):
-    try:
-        return len(inspect.signature(bound_method.function).parameters) > 0
-    except (TypeError, ValueError):
-        return True
-
-
 def connect(real: QtCore.QObject, signature: str, receiver: Any, slot: str | None = None) -> bool:
     """Connect a callable, or the slot of another object, to a signal; True on success as in PythonQt."""
-    from .pythonqt import read_attribute, unwrap, wrap
-
     if slot is not None:
-        receiver = read_attribute(unwrap(receiver), slot.split("(")[0])
+        receiver = attributes.read(pythonqt.unwrap(receiver), slot.split("(")[0])
     if not callable(receiver):
         raise ValueError(f"connect({signature}): {receiver!r} is not callable")
     resolved = _resolve(real, signature)
@@ -121,7 +115,7 @@ def connect(real: QtCore.QObject, signature: str, receiver: Any, slot: str | Non
     accepted = _accepted_arguments(receiver)
 
     def deliver(*args):
-        receiver(*(wrap(argument) for argument in args[:accepted]))
+        receiver(*(pythonqt.wrap(argument) for argument in args[:accepted]))
 
     shim = _BY_ARITY[count](guarded(deliver))
     pointer = shiboken6.getCppPointer(real)[0]

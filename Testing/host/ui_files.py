@@ -7,8 +7,9 @@ from pathlib import Path
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from . import ctk_widgets, mrml_widgets, signals
+from .attributes import read, rich_tool_tip
 from .node_selector import qMRMLNodeComboBox
-from .pythonqt import Proxy, read_attribute, rich_tool_tip, wrap
+from .pythonqt import Proxy, wrap
 
 WIDGETS = {**ctk_widgets.CLASSES, **mrml_widgets.CLASSES, "qMRMLNodeComboBox": qMRMLNodeComboBox}
 
@@ -62,7 +63,7 @@ def load_ui(path: str) -> Proxy:
         if not {sender, receiver} <= named.keys():
             logging.error("%s: connection from %s to %s: no such widget", path, sender, receiver)
             continue
-        target = read_attribute(named[receiver], slot.split("(")[0])
+        target = read(named[receiver], slot.split("(")[0])
         signals.connect(named[sender], signal, target)
     return wrap(widget)
 
