@@ -16,6 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FOLDER", help="NIfTI files and their cohort.json"
     )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="cases prepared at once (default 1)")
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.recipe import load_recipe
 
     recipe = load_recipe(options.preset, overrides_from(options.extra))
-    prepared = prepare_cohort(read_cohort(options.cohort), recipe.preparation, options.output, events)
+    prepared = prepare_cohort(read_cohort(options.cohort), recipe.preparation, options.output, events, options.workers)
     manifest = options.output / "cohort.json"
     events.result(output=str(manifest), cases=len(prepared.used))
     print(f"{len(prepared.used)} cases are prepared; train with --cohort {manifest}")
