@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+import vtk
 
 from .facade import Facade
 
@@ -32,7 +33,7 @@ class CoreIOManager(Facade):
         if node is not None:
             loaded.AddItem(node)
         elif messages is not None:
-            messages.AddMessage(slicer.vtkMRMLMessageCollection.ErrorEvent, f"cannot read {path} as a volume")
+            messages.AddMessage(vtk.vtkCommand.ErrorEvent, f"cannot read {path} as a volume")
         return node is not None
 
     def saveNodes(self, file_type: str, properties: dict, messages: Any = None) -> bool:
