@@ -23,7 +23,7 @@ def override(class_name: str, attribute: str) -> Callable[[Callable], Callable]:
     return register
 
 
-def shown(real_type: type) -> tuple[frozenset[str], frozenset[str], frozenset[str]] | None:
+def shown(real_type: type) -> tuple[frozenset[str], frozenset[str] | None] | None:
     """Return the facts of the nearest class that has some, None where anything may be read."""
     for base in real_type.__mro__:
         if (found := facts.shown(base.__name__)) is not None:
@@ -57,7 +57,7 @@ def _property_index(real, name):
     if not isinstance(real, QtCore.QObject):
         return -1
     known = shown(type(real))
-    if known is not None and name not in known[1]:
+    if known is not None and known[1] is not None and name not in known[1]:
         return -1
     return real.metaObject().indexOfProperty(name)
 

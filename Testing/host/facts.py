@@ -21,8 +21,11 @@ def of_class(name: str) -> dict | None:
 
 
 @cache
-def shown(name: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]] | None:
-    """Return attributes, properties and signal signatures of class ``name`` with its QWidget or QObject part."""
+def shown(name: str) -> tuple[frozenset[str], frozenset[str] | None] | None:
+    """Return attributes and properties of class ``name`` with its QWidget and QObject part.
+
+    None where nothing was recorded: about the class, or about its properties (of classes that Python cannot make).
+    """
     own = of_class(name)
     if own is None:
         return None
@@ -31,7 +34,7 @@ def shown(name: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]] | 
         parts.append(facts()["qt.QWidget"])
     if "signals" in own or own.get("widget"):
         parts.append(facts()["qt.QObject"])
-    attributes, properties, signals = (
-        frozenset().union(*(part.get(key, ()) for part in parts)) for key in ("attributes", "properties", "signals")
+    attributes, properties = (
+        frozenset().union(*(part.get(key, ()) for part in parts)) for key in ("attributes", "properties")
     )
-    return attributes, properties, signals
+    return attributes, properties if "properties" in own else None

@@ -69,7 +69,6 @@ def _load_volume(path, properties):
     options = sum(bit for name, bit in flags.items() if properties.get(name, name == "autoWindowLevel"))
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     name = properties.get("name") or storage.GetFileNameWithoutExtension(Path(path).name)
-    name = slicer.mrmlScene.GetUniqueNameByString(name)
     node = slicer.modules.volumes.logic().AddArchetypeVolume(path, name, options)
     if node is not None and properties.get("show", True):
         logic = slicer.app.applicationLogic()

@@ -2,6 +2,7 @@
 
 import enum
 import types
+import typing
 from functools import cache
 from pathlib import PurePath
 from typing import Any
@@ -153,10 +154,11 @@ def _with_enums(function, args):
     """Yield the argument lists in which ints became the enums that PySide6's signatures ask for."""
     found = get_signature(function)
     for signature in found if isinstance(found, list) else [found] if found else []:
-        parameters = [p.annotation for p in signature.parameters.values() if p.name != "self"]
-        if len(args) > len(parameters):
-            continue
-        yield [
-            kind(value) if isinstance(kind, enum.EnumMeta) and type(value) is int else value
-            for value, kind in zip(args, parameters, strict=False)
-        ]
+        wanted = [_enum_in(p.annotation) for p in signature.parameters.values() if p.name != "self"]
+        if len(args) <= len(wanted):
+            yield [kind(item) if kind and type(item) is int else item for item, kind in zip(args, wanted, strict=False)]
+
+
+def _enum_in(annotation):
+    kinds = (annotation, *typing.get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, enum.EnumMeta)), None)

@@ -39,6 +39,7 @@ def make_scene(temporary: Path) -> tuple[Any, Any]:
     logic.SetTemporaryPath(str(temporary))
     logic.SetMRMLScene(scene)
     logic.GetColorLogic().SetMRMLScene(scene)
+    logic.SetModuleLogic("Colors", logic.GetColorLogic())
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
     _add_slice_logics(scene, logic)
     scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, _on_node_added)

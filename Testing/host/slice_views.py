@@ -21,6 +21,7 @@ class qMRMLSliceView(QtWidgets.QLabel):
         self._interactor = vtk.vtkGenericRenderWindowInteractor()
         self._style = vtk.vtkInteractorStyleUser()
         self._style.SetInteractor(self._interactor)
+        self._interactor.Enable()
         self._interactor.AddObserver(vtk.vtkCommand.LeftButtonPressEvent, self._on_left_press)
         self._update = QtCore.QTimer(self, interval=0, singleShot=True)
         self._update.timeout.connect(self.show_picture)
