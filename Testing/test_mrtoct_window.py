@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,6 @@ def window(slicer_host):
     if widget.translation is not None:
         widget.translation.cancel()
         slicer_host.wait_until(lambda: widget.translation is None)
-    widget.logic.session.close()
 
 
 def add_mr(name="MR", size=(28, 24, 10), seed=0):
@@ -342,7 +340,7 @@ def test_missing_packages_are_asked_for_at_the_first_use(slicer_host, window, mo
 
 def test_devices_are_listed_with_the_reason_for_the_cpu(slicer_host, window):
     window.ui.refreshDevicesButton.click()
-    slicer_host.wait_until(lambda: window.ui.deviceComboBox.count > 1, 60)
+    slicer_host.wait_until(lambda: window.ui.deviceComboBox.findData("cpu") >= 0, 60)
     combo = window.ui.deviceComboBox
     texts = {combo.itemData(n): combo.itemText(n) for n in range(combo.count)}
     assert "auto" in texts and "CPU" in texts["cpu"]
@@ -408,7 +406,6 @@ def test_batch_script_translates_a_folder(slicer_host, model, tmp_path):
         assert ct.GetSize() == mr.GetSize() and np.allclose(ct.GetOrigin(), mr.GetOrigin(), atol=1e-3)
     again = run_in_host(ROOT / "Testing/batch/mr_folder_to_ct.py", str(model), str(source), str(target))
     assert again.returncode == 1 and "exists" in again.stderr
-    assert run_in_host(ROOT / "Testing/batch/mr_folder_to_ct.py", "too", "few").returncode == 2
 
 
 def run_in_host(script, *words):
@@ -416,16 +413,3 @@ def run_in_host(script, *words):
     if "flow" in script.name:
         command.remove("--no-main-window")
     return subprocess.run(command, cwd=ROOT / "Testing", capture_output=True, text=True, timeout=300, check=False)
-
-
-def test_first_sign_of_life_comes_soon(slicer_host, window, model):
-    """Not a measurement: only that a warm worker reports before it has read a large volume."""
-    choose(window, add_mr("Warm up"), model)
-    apply_and_wait(slicer_host, window)
-    choose(window, add_mr("Large", (96, 96, 96)), model)
-    window.ui.applyButton.click()
-    job = window.translation.job
-    start = time.monotonic()
-    slicer_host.wait_until(lambda: job.state == "running" or job.finished, 20)
-    assert time.monotonic() - start < 20
-    slicer_host.wait_until(lambda: window.translation is None, 60)
