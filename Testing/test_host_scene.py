@@ -57,11 +57,12 @@ def test_volumes_from_and_to_files(tmp_path, ending):
     assert red.GetBackgroundVolumeID() == again.GetID()
 
 
-def test_a_file_that_is_no_volume(tmp_path):
+def test_a_file_that_is_no_volume(tmp_path, slicer_host):
     import slicer
 
     with pytest.raises(RuntimeError, match="Failed to load"):
         slicer.util.loadVolume(str(tmp_path / "nothing.nrrd"))
+    assert "nothing.nrrd" in slicer_host.vtk_log.read_text()
 
 
 @pytest.mark.parametrize("ending", ["mrb", "mrml"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtWidgets
 
 from . import dialogs, qt_modules, signals
@@ -29,7 +30,11 @@ class Host:
         if offscreen:
             os.environ["QT_QPA_PLATFORM"] = "offscreen"
         self.temporary = Path(tempfile.mkdtemp(prefix="embedded-slicer-"))
+        self.vtk_log = self.temporary / "vtk.log"
+        """What VTK, ITK and MRML have to say; Slicer shows it in its error log."""
         atexit.register(self._end)
+        vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+        vtk.vtkLogger.LogToFile(str(self.vtk_log), vtk.vtkLogger.APPEND, vtk.vtkLogger.VERBOSITY_WARNING)
         QtCore.qInstallMessageHandler(_print_qt_message)
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
         QtCore.QSettings.setPath(
