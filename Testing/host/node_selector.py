@@ -29,8 +29,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
         "currentNodeChanged(bool)": "currentNodeValidityChanged",
         "nodeActivated(vtkMRMLNode*)": "nodeActivated",
-        "nodeAdded(vtkMRMLNode*)": "nodeAdded",
-        "nodeAboutToBeRemoved(vtkMRMLNode*)": "nodeAboutToBeRemoved",
         "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser",
     }
     currentNodeChanged = QtCore.Signal(object)
@@ -38,8 +36,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     currentNodeIDChanged = QtCore.Signal(str)
     currentNodeRenamed = QtCore.Signal(str)
     nodeActivated = QtCore.Signal(object)
-    nodeAdded = QtCore.Signal(object)
-    nodeAboutToBeRemoved = QtCore.Signal(object)
     nodeAddedByUser = QtCore.Signal(object)
 
     addEnabled = _flag("addEnabled")
@@ -57,7 +53,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._requested_id = _NO_NODE
         self._current_id = _NO_NODE
         self._base_names: dict[str, str] = {}
-        self._labels: dict[str, str] = {}
         names = ("addEnabled", "noneEnabled", "removeEnabled", "renameEnabled", "selectNodeUponCreation")
         self._flags = {name: name not in ("noneEnabled", "renameEnabled") for name in names}
         self._none_display = "None"
@@ -72,8 +67,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.setEnabled(False)
         self.destroyed.connect(self._forget_scene)
 
-    # --- the scene
-
     def mrmlScene(self) -> Any:
         """Return the scene, or None."""
         return self._scene
@@ -87,7 +80,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.setEnabled(scene is not None)
         for event, method in (
             (slicer.vtkMRMLScene.NodeAddedEvent, self._on_node_added),
-            (slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._on_node_about_to_be_removed),
             (slicer.vtkMRMLScene.NodeRemovedEvent, self._on_scene_changed),
             (slicer.vtkMRMLScene.EndBatchProcessEvent, self._on_scene_changed),
         ):
@@ -108,18 +100,10 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _on_node_added(self, caller, event, node):
         if not self._scene.IsBatchProcessing() and self._filter.accepts(node):
             self._rebuild()
-            self.nodeAdded.emit(node)
-
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _on_node_about_to_be_removed(self, caller, event, node):
-        if self._filter.accepts(node):
-            self.nodeAboutToBeRemoved.emit(node)
 
     def _on_scene_changed(self, caller=None, event=None):
         if not self._scene.IsBatchProcessing():
             self._rebuild()
-
-    # --- what is listed
 
     def nodeCount(self) -> int:
         """Return the number of nodes to choose from."""
@@ -133,22 +117,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def nodeTypeLabel(self, node_type: str) -> str:
         """Return the word for nodes of ``node_type`` in the menu."""
         known = self._scene.GetTypeDisplayNameByClassName(node_type) if self._scene and node_type else ""
-        return self._labels.get(node_type) or known or "node"
-
-    def setNodeTypeLabel(self, label: str, node_type: str) -> None:
-        """Use ``label`` for nodes of ``node_type`` in the menu."""
-        self._labels[node_type] = label
-        self._rebuild()
-
-    def addAttribute(self, node_type: str, name: str, value: Any = None) -> None:
-        """List only nodes of ``node_type`` with this attribute (and value)."""
-        self._filter.attributes.setdefault(node_type, {})[name] = "" if value is None else str(value)
-        self._rebuild()
-
-    def removeAttribute(self, node_type: str, name: str) -> None:
-        """Undo :meth:`addAttribute`."""
-        self._filter.attributes.get(node_type, {}).pop(name, None)
-        self._rebuild()
+        return known or "node"
 
     def _actions(self):
         kinds = self._filter.node_types
@@ -201,8 +170,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if index >= 0 and self._combo.itemText(index) != (node.GetName() or ""):
             self._combo.setItemText(index, node.GetName() or "")
 
-    # --- the current node
-
     def _select(self, node_id):
         index = self._combo.findData(node_id) if node_id or self._flags["noneEnabled"] else -1
         with QtCore.QSignalBlocker(self._combo):
@@ -244,8 +211,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._select(self._current_id)
             action()
 
-    # --- what the menu does
-
     def addNode(self, node_type: str | None = None) -> Any:
         """Create a node of ``node_type`` (the first type), name it after ``baseName`` and select it."""
         node_type = node_type or (self._filter.node_types or [None])[0]
@@ -255,8 +220,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         node.UnRegister(None)
         base_name = self._base_names.get(node_type) or node.GetName() or node.GetDefaultNodeNamePrefix()
         node.SetName(self._scene.GetUniqueNameByString(base_name))
-        for name, value in self._filter.attributes.get(node_type, {}).items():
-            node.SetAttribute(name, value)
         node = self._scene.AddNode(node)
         if self._flags["selectNodeUponCreation"]:
             self.setCurrentNode(node)
@@ -280,8 +243,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         """Delete the selected node from the scene."""
         if self.currentNode() is not None:
             self._scene.RemoveNode(self.currentNode())
-
-    # --- Qt properties with more than a flag behind them
 
     def _refiltered(self, name, value):
         setattr(self._filter, name, value)
