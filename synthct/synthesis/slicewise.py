@@ -14,6 +14,8 @@ from synthct.synthesis.predictor import Predictor
 from synthct.synthesis.progress import SliceProgress
 from synthct.volumes.scaling import Scaling
 
+INT16_MAX = np.iinfo(np.int16).max
+
 
 def translate_array(
     voxels: np.ndarray,
@@ -28,12 +30,13 @@ def translate_array(
 ) -> None:
     """Translate an (S, P, L) array into ``result``, int16 of the same shape.
 
-    One plane is written slice by slice; for several a float32 sum of the same shape is held.
+    Nothing else of the volume's size is held: for several planes the sum is kept in ``result`` itself, in as fine
+    a fraction of a HU as fits into int16 (an eighth up to 4095 HU).
 
     Parameters
     ----------
     voxels, result
-        Source values and where the rounded HU go; both may be views.
+        Source values and where the rounded HU go; both may be views. ``result`` holds air.
     planes
         One or more.
     model, scaling
@@ -64,14 +67,15 @@ def translate_array(
         for start, hu in hu_blocks(planes[0]):
             target[start : start + len(hu)] = np.rint(hu, out=hu)
         return
-    mean = np.zeros(voxels.shape, np.float32)
+    fraction = max(1, INT16_MAX // max(1, *(math.ceil(abs(limit)) for limit in model.card["hu_range"])))
+    result[...] = 0
     for plane in planes:
-        target = along_plane(mean, plane)
+        target = along_plane(result, plane)
         for start, hu in hu_blocks(plane):
-            hu /= len(planes)
-            target[start : start + len(hu)] += hu
-    for axial, rounded in zip(mean, result, strict=True):
-        rounded[...] = np.rint(axial, out=axial)
+            hu *= fraction / len(planes)
+            target[start : start + len(hu)] += np.rint(hu, out=hu).astype(np.int16)
+    for axial in result:
+        axial[...] = np.rint(axial / np.float32(fraction))
 
 
 def _to_hu(output: np.ndarray, model: Model) -> np.ndarray:

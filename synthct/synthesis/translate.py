@@ -39,7 +39,7 @@ def translate(
     """Translate a volume slice by slice, and average over planes where several are given.
 
     Slices larger than the model's size are cut into overlapping tiles. Memory grows with the volume by the result
-    (int16) and, where planes are averaged, by one float32 volume; the device holds one batch of slices.
+    (int16) alone; the device holds one batch of slices.
 
     Parameters
     ----------

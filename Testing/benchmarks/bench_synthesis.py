@@ -1,0 +1,105 @@
+"""Whole-volume synthesis ÷ the bare network forward on the same slices, same batch and threads; limit 1.15."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from record import write_result
+
+from synthct.networks.registry import build_network
+from synthct.synthesis.model_file import Model
+from synthct.synthesis.planes import input_blocks
+from synthct.synthesis.translate import translate
+from synthct.volumes.read import read_image
+from synthct.volumes.write import write_image
+
+SLICES, SIDE, REPEATS = 24, 256, 5
+
+
+def main() -> None:
+    """Time both, one after the other, several times; the ratio is the median of the pairs' ratios."""
+    model = demo_model()
+    mr = demo_mr()
+    blocks = [
+        torch.from_numpy(np.ascontiguousarray(block))
+        for _, block in input_blocks(
+            sitk.GetArrayViewFromImage(mr), model.input_scaling.fit(sitk.GetArrayFromImage(mr)), 1, 1
+        )
+    ]
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for block in blocks:
+                model.network(block)
+
+    bare()
+    ratios: dict[str, list[float]] = {"ratio": [], "ratio_body_mask": []}
+    seconds: list[float] = []
+    for _ in range(REPEATS):
+        before = timed(bare)
+        plain = timed(lambda: translate(mr, model, device="cpu"))
+        between = timed(bare)
+        masked = timed(lambda: translate(mr, model, mask="auto", device="cpu"))
+        after = timed(bare)
+        ratios["ratio"].append(plain / ((before + between) / 2))
+        ratios["ratio_body_mask"].append(masked / ((between + after) / 2))
+        seconds.append(before)
+    with tempfile.TemporaryDirectory() as folder:
+        result = translate(mr, model, device="cpu")
+        writing = timed(lambda: write_image(result, Path(folder) / "sct.nii.gz"))
+        reading = timed(lambda: read_image(Path(folder) / "sct.nii.gz"))
+    figures = {key: round(statistics.median(values), 4) for key, values in ratios.items()}
+    write_result(
+        "synthesis",
+        {
+            **figures,
+            "bare_forward_s": round(statistics.median(seconds), 3),
+            "file_reading_s": round(reading, 3),
+            "file_writing_s": round(writing, 3),
+            "volume": f"{SIDE}×{SIDE}×{SLICES} int16, U-Net 24-48-96-192 with 3 slices, batch 1, mr-percentile scaling",
+            "repeats": REPEATS,
+        },
+        {"ratio": 1.15},
+    )
+
+
+def demo_model() -> Model:
+    """A U-Net as wide as the demo's, with random weights."""
+    network = build_network({"name": "unet", "width": "24-48-96-192", "upsampling": "bilinear"}, 3, 1, seed=0)
+    card = {
+        "name": "benchmark",
+        "input_scaling": {"name": "mr-percentile"},
+        "target_scaling": {"name": "ct-window"},
+        "neighbours": 1,
+        "size": [SIDE, SIDE],
+        "hu_range": [-1024, 2000],
+    }
+    return Model(network.eval().requires_grad_(False), card)
+
+
+def demo_mr(slices: int = SLICES, side: int = SIDE) -> sitk.Image:
+    """A noisy cylinder."""
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    rng = np.random.default_rng(0)
+    body = np.where(y**2 + x**2 < 0.6, 900 + 300 * np.sin(9 * x), 10)
+    image = sitk.GetImageFromArray((body + rng.normal(0, 9, (slices, side, side))).clip(0).astype(np.int16))
+    image.SetSpacing((1.0, 1.0, 3.0))
+    return image
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds that ``action`` takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
