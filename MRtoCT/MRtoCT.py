@@ -154,8 +154,12 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.updateButtons()
 
     def onModelChosen(self):
-        if self._parameterNode:
-            self._parameterNode.model = self.models.path
+        node = self._parameterNode
+        if node:
+            chosenByUser = node.model != self.models.path  # else it came with the scene
+            node.model = self.models.path
+            if chosenByUser:
+                self.models.offer_planes(node)
             self.updateButtons()
 
     def onDeviceChosen(self):

@@ -1,5 +1,6 @@
 """The window of MRtoCT in the embedded Slicer: widgets are set, Apply is clicked, a real child process works."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -293,6 +294,19 @@ def test_choices_are_saved_with_the_scene(slicer_host, window, model):
     window.initializeParameterNode()
     assert window.ui.coronalCheckBox.checked is True and window.ui.bodyMaskCheckBox.checked is False
     assert window.models.path == str(model) and window.devices.device == "cuda:0"
+
+
+def test_a_plane_that_the_model_knows_is_ticked(slicer_host, window, model, tmp_path):
+    coronal = shutil.copytree(model, tmp_path / "coronal")
+    card = json.loads((coronal / "model.json").read_text())
+    (coronal / "model.json").write_text(json.dumps(card | {"planes": ["coronal", "sagittal"]}))
+    window.ui.modelPathEdit.currentPath = str(coronal)
+    ticked = [window.ui.axialCheckBox.checked, window.ui.coronalCheckBox.checked, window.ui.sagittalCheckBox.checked]
+    assert ticked == [False, True, False]
+    window.ui.sagittalCheckBox.click()
+    window.ui.modelPathEdit.currentPath = str(model)
+    window.ui.modelPathEdit.currentPath = str(coronal)
+    assert window.ui.coronalCheckBox.checked and not window.ui.axialCheckBox.checked
 
 
 def test_a_reference_gives_scores(slicer_host, window, model):

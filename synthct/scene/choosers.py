@@ -72,6 +72,13 @@ class ModelChooser:
         except UserError as error:
             self.label.text = error_html(error)
 
+    def offer_planes(self, parameters: Any) -> None:
+        """Tick the first plane that the model was trained on, where no plane is ticked that it knows."""
+        known = self.card["planes"] if self.card is not None else []
+        if known and not any(getattr(parameters, plane) for plane in known):
+            for plane in ("axial", "coronal", "sagittal"):
+                setattr(parameters, plane, plane == known[0])
+
     def remember(self) -> None:
         """Put the model into the list of those used last."""
         self.path_edit.addCurrentPathToHistory()
@@ -157,6 +164,7 @@ class DeviceChooser:
             self._changed()
 
     def _on_index(self, _index: int = 0) -> None:
+        self.combo_box.toolTip = self.combo_box.currentText
         if not self._filling:
             self._changed()
 

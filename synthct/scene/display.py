@@ -28,13 +28,17 @@ def show_over(
 ) -> None:
     """Show ``foreground`` over ``background`` in all slice views.
 
-    Views that show this foreground already keep the opacity that the user has set.
+    Views that show this foreground already keep the opacity that the user has set; empty views are fitted to it.
     """
     scene = slicer.mrmlScene
+    empty = False
     for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
         view = scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode")
+        empty = empty or view.GetBackgroundVolumeID() is None
         if background is not None:
             view.SetBackgroundVolumeID(background.GetID())
         if view.GetForegroundVolumeID() != foreground.GetID():
             view.SetForegroundVolumeID(foreground.GetID())
             view.SetForegroundOpacity(opacity)
+    if empty:
+        slicer.util.resetSliceViews()

@@ -9,7 +9,6 @@ from typing import Any
 import qt
 
 from synthct.scene.cards import error_html, score_rows
-from synthct.scene.studies import USE
 from synthct.scene.translation import Translation
 
 
@@ -58,7 +57,7 @@ def result_html(translation: Translation) -> str:
     elif translation.state == "cancelled":
         lines.append("Cancelled." + ("" if node else " The scene is as it was."))
     if node is not None:
-        lines.append(f"<b>{html.escape(node.GetName())}</b> is in the scene, shown over the MR. {USE}")
+        lines.append(f"<b>{html.escape(node.GetName())}</b> is in the scene, shown over the MR.")
     lines += [f"<span style='color:#b9770e'>{html.escape(text)}</span>" for text in translation.warnings]
     return "<br>".join(lines)
 
