@@ -52,9 +52,8 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path, method, seed, kill
         elif name == "state.pt":
             assert same(*(torch.load(path, weights_only=True) for path in (first, second)))
     assert same(*(load_model(run).network.state_dict() for run in runs))
-    assert [path.name for path in (runs[0] / "samples").iterdir()].sort() == [
-        path.name for path in (runs[1] / "samples").iterdir()
-    ].sort()
+    pictures = [sorted(path.name for path in (run / "samples").iterdir()) for run in runs]
+    assert pictures[0] == pictures[1]
 
     events = [read_events(run / "events.jsonl")[0] for run in runs]
     scores = [

@@ -13,13 +13,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from training_recipes import tiny_recipe
 
 from synthct.data.cohort import read_cohort
 from synthct.errors import Cancelled
+from synthct.events import read_events
+from synthct.training import loop
 from synthct.training.run import resume, train
+from synthct.training.sample_grid import write_sample_grid
 
-STEPS = 30
+STEPS = 40
+loop.CHECKPOINT_S = 0.15  # also in the middle of an epoch
 
 
 def live(cohort: Path, run: Path, method: str) -> int:
@@ -32,7 +37,12 @@ def live(cohort: Path, run: Path, method: str) -> int:
         if (run / "cohort.json").exists():
             resume(run, device="cpu")
         else:
-            train(tiny_recipe(method, steps=STEPS, patience=50), read_cohort(cohort), run, device="cpu")
+            train(
+                tiny_recipe(method, steps=STEPS, steps_per_epoch=10, patience=50),
+                read_cohort(cohort),
+                run,
+                device="cpu",
+            )
         code = 0
     except Cancelled:
         code = 130
@@ -41,8 +51,20 @@ def live(cohort: Path, run: Path, method: str) -> int:
         os._exit(code)
 
 
+def wait_until_training(events: Path) -> None:
+    """Return when the process just started has reported the training's first progress, or after half a minute."""
+    began = time.time()
+    while time.time() < began + 30:
+        found, _ = read_events(events)
+        if any(event.get("task") == "training" and event["time"] >= began - 0.01 for event in found):
+            return
+        time.sleep(0.02)
+
+
 def main() -> int:
     cohort, runs, method, seed, kills = sys.argv[1:]
+    picture = np.zeros((1, 4, 4))
+    write_sample_grid(Path(runs) / "first.png", picture, picture, picture, picture, "so that no life imports it")
     _, status = os.waitpid(live(Path(cohort), Path(runs) / "undisturbed", method), 0)
     if status:
         return 1
@@ -50,10 +72,12 @@ def main() -> int:
     killed = Path(runs) / "killed"
     for number in range(int(kills)):
         pid = live(Path(cohort), killed, method)
-        time.sleep(dice.uniform(0.02, 1.0))
+        if number:  # the first is killed while it prepares volumes, the others once they train
+            wait_until_training(killed / "events.jsonl")
+        time.sleep(dice.uniform(0.0, 0.8))
         os.kill(pid, signal.SIGTERM if number % 4 == 3 else signal.SIGKILL)
         os.waitpid(pid, 0)
-        print(number, [line for line in (killed / "events.jsonl").read_text().splitlines()][-1][:90], file=sys.stderr)
+        print(f"life {number}:", (killed / "events.jsonl").read_text().splitlines()[-1], file=sys.stderr)
     _, status = os.waitpid(live(Path(cohort), killed, method), 0)
     return int(status != 0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class Loop:
         self._ema = Ema(self._generator, training.ema) if training.ema is not None else None
         self._update = Update(fabric, method.optimisers)
         slabs = split.slabs.get("training")
-        self._batches = SliceBatches(
+        self.batches = SliceBatches(
             volumes,
             split.training,
             recipe.data,
@@ -92,7 +92,7 @@ class Loop:
         self._shown = self._samples(volumes, split)
         self._card = model_card(recipe, method.generator_role, [volumes[case] for case in split.training])
         self._sizes = (len(split.training), len(split.validation))
-        self.plan = make_plan(training, self._batches.steps_per_epoch, bool(self._validation))
+        self.plan = make_plan(training, self.batches.steps_per_epoch, bool(self._validation))
         self.standing = Standing()
         curves = Curves(run.tensorboard) if fabric.is_global_zero else None
         self._report = Report(events, curves, self.plan, run.path)
@@ -119,13 +119,10 @@ class Loop:
             elif self._epoch_is_over():
                 self._end_epoch(interrupt)
             saved = time.monotonic()
-            for batch in self._loader(standing.step) if not self._finished() else ():
-                self._step(batch)
+            for _ in self.steps():
                 if self._epoch_is_over():
                     self._end_epoch(interrupt)
                     saved = time.monotonic()
-                    if self._finished():
-                        break
                 elif time.monotonic() - saved > CHECKPOINT_S:
                     self._save()
                     saved = time.monotonic()
@@ -135,6 +132,15 @@ class Loop:
         finally:
             self._report.close()
         return standing
+
+    def steps(self) -> Iterator[int]:
+        """Take the remaining steps one by one, until the training is finished; gives the number taken after each."""
+        if not self._finished():
+            for batch in self._loader(self.standing.step):
+                self._step(batch)
+                yield self.standing.step
+                if self._finished():
+                    return
 
     def _step(self, batch: dict[str, Tensor]) -> None:
         step = self.standing.step
@@ -218,7 +224,7 @@ class Loop:
 
     def _loader(self, start: int) -> DataLoader:
         return DataLoader(
-            self._batches,  # type: ignore[arg-type]
+            self.batches,  # type: ignore[arg-type]
             batch_size=None,
             sampler=range(start, self.plan.total),
             num_workers=self.recipe.training.workers,
@@ -259,7 +265,7 @@ def _place(networks: nn.ModuleDict, fabric: Fabric) -> None:
     """Move networks to their device and precision; parameters stay the objects that optimisers hold."""
     networks.to(fabric.device)
     fabric.strategy.precision.convert_module(networks)
-    if fabric.device.type == "cuda":
+    if fabric.device.type in ("cuda", "cpu"):  # a fifth faster on the CPU; untried elsewhere
         networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     networks.train()
 

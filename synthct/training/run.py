@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +73,7 @@ def train(
     _check(recipe)
     method = build_method(recipe)  # before anything is written
     if initial_model is not None:
-        _start_from(method, recipe, initial_model, events)
+        _start_from(method, recipe, initial_model, SILENT)
     fabric = launch(device, recipe.training.precision)
     run = RunFolder(run_folder)
     with _held(run, fabric):
@@ -99,8 +100,6 @@ def resume(run_folder: Path | str, device: str = "auto", events: Events = SILENT
     recipe, cohort = run.read()
     _check(recipe)
     method = build_method(recipe)
-    if run.initial.exists():
-        _start_from(method, recipe, run.initial, events)
     fabric = launch(device, recipe.training.precision)
     with _held(run, fabric):
         return _go_on(run, recipe, cohort, method, fabric, events)
@@ -112,11 +111,15 @@ def _go_on(
     """Prepare, then train from the checkpoint if there is one, and report how it ended."""
     events = run.events(caller_events) if fabric.is_global_zero else SILENT
     try:
-        volumes, split = _prepared(run, recipe, cohort, fabric, events)
+        prepared, volumes, split = _prepared(run, recipe, cohort, fabric, events)
         facts = _facts(run, recipe, volumes)
         summary = read_summary(run.checkpoints)
         if summary is not None:
             _require_unchanged(run, summary["facts"], facts)
+        elif run.initial.exists():
+            _start_from(method, recipe, run.initial, events)
+        # A cohort that came prepared may have been prepared otherwise than the recipe asks.
+        recipe = dataclasses.replace(recipe, preparation=prepared.preparation or recipe.preparation)
         loop = Loop(run, recipe, method, fabric, volumes, split, facts, events)
         if summary is not None:
             loop.restore()
@@ -158,12 +161,14 @@ def _held(run: RunFolder, fabric: Fabric) -> Iterator[None]:
 
 def _prepared(
     run: RunFolder, recipe: Recipe, cohort: Cohort, fabric: Fabric, events: Events
-) -> tuple[dict[str, Volume], Split]:
-    """Volumes by case id and the run's split; made by the first process, then read by all."""
+) -> tuple[Cohort, dict[str, Volume], Split]:
+    """Prepared cohort, volumes by case id and the run's split; made by the first process, then read by all."""
     for turn in (True, False):
         if fabric.is_global_zero == turn:
             prepared = prepare_cohort(cohort, recipe.preparation, run.prepared, events)
-            volumes = open_cache(prepared, run.cache, events)
+            # Beside the prepared volumes, so that all runs on a cohort prepared beforehand share it.
+            shared = os.access(prepared.root, os.W_OK)
+            volumes = open_cache(prepared, prepared.root / ".cache" if shared else run.cache, events)
             if not run.split_file.exists():
                 counts = {case: volume.shape[0] for case, volume in volumes.items()}
                 write_split(split_cohort(prepared, counts, seed=recipe.training.seed, events=events), run.split_file)
@@ -179,7 +184,7 @@ def _prepared(
         events.warning(
             "There are no validation cases.", "The last weights are kept as the model in place of the best.", ""
         )
-    return volumes, split
+    return prepared, volumes, split
 
 
 def _facts(run: RunFolder, recipe: Recipe, volumes: dict[str, Volume]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class RunFolder:
     """Paths inside ``RUN``, and what is read from and written to them.
 
     ``recipe.yaml`` (complete), ``cohort.json``, ``split.json``, ``initial/`` (the model that it starts from, if any),
-    ``prepared/`` and ``cache/`` (volumes), ``events.jsonl``, ``tensorboard/``, ``samples/``, ``checkpoints/last/``,
+    ``prepared/`` (volumes, and in ``.cache`` what is read while training; not made for a cohort that came prepared),
+    ``events.jsonl``, ``tensorboard/``, ``samples/``, ``checkpoints/last/``,
     ``model/`` (the best one) and, while a process works in it, ``lock``.
     """
 

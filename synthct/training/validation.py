@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from synthct.data.cache import Volume
+from synthct.errors import UserError
 from synthct.evaluation.image_scores import SYNTHRAD_2023, mae, psnr
 from synthct.events import Events
 from synthct.synthesis.model_file import Model
@@ -49,6 +50,12 @@ def validate(
         shares: list[Any] = [None] * fabric.world_size
         torch.distributed.all_gather_object(shares, scores)
         scores = [score for share in shares for score in share]
+    if not scores:
+        raise UserError(
+            "No validation case shows the body in the slices that are scored.",
+            "The body mask is empty there.",
+            "Look at the masks, or give another split.",
+        )
     means = np.mean(scores, axis=0)
     return {MAE: float(means[0]), PSNR: float(means[1])}
 
