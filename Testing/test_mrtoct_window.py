@@ -228,6 +228,33 @@ def test_input_as_output_and_label_maps_are_refused(slicer_host, window, model):
     assert window.translation is None and not slicer_host.errors
 
 
+def test_a_full_disk_is_said_and_changes_nothing(slicer_host, window, model, monkeypatch):
+    from synthct.scene import translation
+
+    def full(image, path, useCompression):
+        raise RuntimeError("itk::ERROR: no space")
+
+    choose(window, add_mr(), model)
+    before = node_names()
+    monkeypatch.setattr(translation.sitk, "WriteImage", full)
+    slicer_host.answer("could not be handed over", "Ok")
+    window.ui.applyButton.click()
+    assert window.translation is None and node_names() == before and not slicer_host.errors
+
+
+def test_nodes_removed_meanwhile_are_not_missed(slicer_host, window, model):
+    import slicer
+
+    node = add_mr()
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Mine")
+    choose(window, node, model, output)
+    window.ui.applyButton.click()
+    slicer.mrmlScene.RemoveNode(output)
+    slicer.mrmlScene.RemoveNode(node)
+    slicer_host.wait_until(lambda: window.translation is None, 60)
+    assert "MR sCT" in node_names() and not slicer_host.errors
+
+
 def test_two_slices_are_enough(slicer_host, window, model):
     choose(window, add_mr("Thin", (20, 22, 2)), model)
     apply_and_wait(slicer_host, window)

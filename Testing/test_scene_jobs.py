@@ -192,3 +192,20 @@ def test_worker_is_started_once_and_again_after_a_cancel(tmp_path, monkeypatch):
     worker.stop()
     follow(third)
     assert third.state == "failed" and len(started) == 3
+
+
+def test_what_a_crashed_slicer_left_is_removed_after_a_day(tmp_path):
+    pytest.importorskip("slicer")
+    from synthct.scene.session import remove_orphans
+
+    old, young, mine, other = (
+        tmp_path / name
+        for name in ("SyntheticCT-4194301-a", "SyntheticCT-4194301-b", f"SyntheticCT-{os.getpid()}-c", "Elsewhere")
+    )
+    for folder in (old, young, mine, other):
+        folder.mkdir()
+        (folder / "input.nrrd").write_text("a patient")
+    for folder in (old, mine, other):
+        os.utime(folder, (1, 1))
+    remove_orphans(tmp_path)
+    assert [folder.exists() for folder in (old, young, mine, other)] == [False, True, True, True]

@@ -1,4 +1,4 @@
-"""A model's card and a table of scores as text that a label shows."""
+"""A model's card, scores and devices as text that a widget shows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from synthct.errors import UserError
+
+_GIB = 2**30
 
 SCORES = {
     "mae_hu": ("Mean absolute error", "{:.1f} HU"),
@@ -64,6 +66,17 @@ def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             name, pattern = SCORES.get(key, (key, "{:.4g}"))
             rows.append((key, name, pattern.format(value)))
     return rows
+
+
+def device_text(device: Mapping[str, Any]) -> str:
+    """Return one line for a device: what it is, how much memory is free, why there is no better one."""
+    text = str(device.get("label") or device["name"])
+    if text.lower() != device["name"] and not text.lower().startswith(device["name"]):
+        text += f" ({device['name']})"
+    if device.get("free_bytes") is not None:
+        text += f", {device['free_bytes'] / _GIB:.1f}"
+        text += f" of {device['total_bytes'] / _GIB:.1f} GiB free" if device.get("total_bytes") else " GiB free"
+    return f"{text}. {device['reason']}" if device.get("reason") else text
 
 
 def _order(key: str) -> tuple[int, str]:

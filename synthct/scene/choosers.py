@@ -9,12 +9,10 @@ import ctk
 import qt
 
 from synthct.errors import UserError
-from synthct.scene.cards import card_html, error_html
+from synthct.scene.cards import card_html, device_text, error_html
 from synthct.scene.jobs import Job
 from synthct.scene.packages import missing
 from synthct.scene.session import Session
-
-_GIB = 2**30
 
 
 class ModelChooser:
@@ -167,14 +165,3 @@ class DeviceChooser:
         self.combo_box.toolTip = self.combo_box.currentText
         if not self._filling:
             self._changed()
-
-
-def device_text(device: dict[str, Any]) -> str:
-    """Return one line for a device: what it is, how much memory is free, why there is no better one."""
-    text = str(device.get("label") or device["name"])
-    if text.lower() != device["name"] and not text.lower().startswith(device["name"]):
-        text += f" ({device['name']})"
-    if device.get("free_bytes") is not None:
-        text += f", {device['free_bytes'] / _GIB:.1f}"
-        text += f" of {device['total_bytes'] / _GIB:.1f} GiB free" if device.get("total_bytes") else " GiB free"
-    return f"{text}. {device['reason']}" if device.get("reason") else text

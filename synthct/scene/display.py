@@ -40,5 +40,5 @@ def show_over(
         if view.GetForegroundVolumeID() != foreground.GetID():
             view.SetForegroundVolumeID(foreground.GetID())
             view.SetForegroundOpacity(opacity)
-    if empty:
+    if empty and slicer.app.layoutManager() is not None:
         slicer.util.resetSliceViews()

@@ -95,7 +95,11 @@ class Job:
         if verb != "worker":
             words += ["--events", str(events)]
         child = launch(words, folder, log)
-        job = cls(folder, record(folder, verb, options, child.pid, events, log))
+        try:
+            job = cls(folder, record(folder, verb, options, child.pid, events, log))
+        except OSError:
+            child.kill()  # nobody could follow it
+            raise
         job._child = child
         return job
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import slicer
@@ -13,6 +14,7 @@ import slicer
 from synthct.scene.worker import Worker
 
 _NAME = re.compile(r"SyntheticCT-(\d+)-")
+_DAY_S = 86400.0
 
 
 class Session:
@@ -48,10 +50,12 @@ class Session:
 
 
 def remove_orphans(above: Path) -> None:
-    """Remove what a Slicer that crashed has left in ``above``: the images in it are patients'."""
+    """Remove what a Slicer that crashed a day ago or earlier has left in ``above``: the images in it are patients'."""
     from synthct.processes import start_time
 
     for folder in above.glob("SyntheticCT-*"):
         name = _NAME.match(folder.name)
-        if name and int(name[1]) != os.getpid() and start_time(int(name[1])) is None:
+        if name is None or start_time(int(name[1])) is not None:
+            continue
+        if time.time() - folder.stat().st_mtime > _DAY_S:  # younger: perhaps of another machine that shares the folder
             shutil.rmtree(folder, ignore_errors=True)

@@ -93,19 +93,12 @@ class Translation:
         self._name = request.input_node.GetName()
         self._grid = grid_of(image)
         self._reference = reference
-        self._folder = session.new_folder()
-        self._input = self._folder / "input.nrrd"
-        self._output = self._folder / "sct.nrrd"
-        _write(image, self._input)
-        options = {
-            "model": str(request.model),
-            "input": str(self._input),
-            "output": str(self._output),
-            "planes": list(request.planes),
-            "device": request.device,
-            "mask": "auto" if request.body_mask else None,
-        }
-        self.job: Job = session.worker.submit("synthesize", options, self._folder / "synthesis")
+        try:
+            self._folder = session.new_folder()
+            _write(image, self._folder / "input.nrrd")
+            self.job: Job = session.worker.submit("synthesize", self._options(), self._folder / "synthesis")
+        except OSError as error:
+            raise _no_exchange(Path(slicer.app.temporaryPath), error) from error
 
     @property
     def finished(self) -> bool:
@@ -127,16 +120,18 @@ class Translation:
         """See how far the job is; put its result into the scene as soon as it is there."""
         if self.finished:
             return
-        self.job.poll()
-        self.state = self.job.state
-        if self.state == "done" and not self.scoring:
-            try:
+        try:
+            self.job.poll()
+            self.state = self.job.state
+            if self.state == "done" and not self.scoring:
                 image = self._receive()
                 if self._reference is not None:
                     self._start_scoring(self._reference, image)
-            except UserError as error:
-                self.error, self.state = error, "failed"
-        elif self.state == "done":
+        except UserError as error:
+            self.error, self.state = error, "failed"
+        except OSError as error:
+            self.error, self.state = _no_exchange(self._folder, error), "failed"
+        if self.state == "done" and self.scoring:
             self.scores = (self.job.result or {}).get("scores")
         if self.job.error is not None and self.finished:
             self.error = self._readable(self.job.error)
@@ -149,11 +144,21 @@ class Translation:
         self.job.cancel()
         self.state = self.job.state
 
+    def _options(self) -> dict[str, Any]:
+        return {
+            "model": self.request.model.absolute(),
+            "input": self._folder / "input.nrrd",
+            "output": self._folder / "sct.nrrd",
+            "planes": list(self.request.planes),
+            "device": self.request.device,
+            "mask": "auto" if self.request.body_mask else None,
+        }
+
     def _receive(self) -> sitk.Image:
         try:
-            image = sitk.ReadImage(str(self._output))
+            image = sitk.ReadImage(str(self._folder / "sct.nrrd"))
         except RuntimeError as error:
-            raise UserError("The synthetic CT could not be read.", f"{self._output} is missing or damaged.") from error
+            raise UserError("The synthetic CT could not be read.", "Its file is missing or damaged.") from error
         image.SetOrigin(self._grid.origin)  # a file's header rounds
         image.SetSpacing(self._grid.spacing)
         image.SetDirection(self._grid.direction)
@@ -177,7 +182,7 @@ class Translation:
         _write(resample_onto(reference, synthetic, "linear", outside=AIR_HU), path)
         options = {
             "reference": path,
-            "synthetic": self._output,
+            "synthetic": self._folder / "sct.nrrd",
             "output": self._folder / "scores.json",
             "mask": "auto",
         }
@@ -205,7 +210,7 @@ class Translation:
 
 
 def _in_scene(node: slicer.vtkMRMLNode | None) -> bool:
-    return node is not None and node.GetScene() is slicer.mrmlScene
+    return node is not None and node.GetScene() is not None
 
 
 def _write(image: sitk.Image, path: Path) -> None:
@@ -213,8 +218,13 @@ def _write(image: sitk.Image, path: Path) -> None:
         sitk.WriteImage(image, str(path), useCompression=False)
     except RuntimeError as error:
         path.unlink(missing_ok=True)
-        raise UserError(
-            f"The volume could not be handed over in {path.parent}.",
-            "The disk is full or the folder cannot be written.",
-            "Free space, or set another temporary folder in Slicer's settings.",
-        ) from error
+        raise _no_exchange(path.parent, error) from error
+
+
+def _no_exchange(folder: Path, error: Exception) -> UserError:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else "The disk is full or not writable"
+    return UserError(
+        f"The volume could not be handed over in {folder}.",
+        f"{why}.",
+        "Free space, or set another temporary folder in Slicer's settings.",
+    )
