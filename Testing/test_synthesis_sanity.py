@@ -9,7 +9,6 @@ from synthesis_models import centre_model
 
 from synthct.errors import UserError
 from synthct.events import Events
-from synthct.synthesis.sanity import input_statistics
 from synthct.synthesis.translate import translate
 
 
@@ -58,9 +57,11 @@ def test_a_ct_is_warned_of_and_translated():
 
 
 def test_an_input_unlike_the_training_inputs_is_warned_of():
-    statistics = input_statistics([(array(), (1.0, 1.0, 3.0)), (array()[:, :18], (1.2, 1.2, 3.0))])
-    assert statistics["spacing_mm"] == [[1.0, 1.2], [1.0, 1.2], [3.0, 3.0]]
-    assert statistics["extent_mm"][2] == [24.0, 24.0]
+    statistics = {
+        "spacing_mm": [[1.0, 1.2], [1.0, 1.2], [3.0, 3.0]],
+        "extent_mm": [[24.0, 28.8], [18.0, 24.0], [24.0, 24.0]],
+        "intensity_p99": [1485.0, 1485.0],
+    }
     image = sitk.GetImageFromArray(array())
     image.SetSpacing((1.1, 1.1, 3.0))
     assert warnings_of(image, statistics=statistics) == []

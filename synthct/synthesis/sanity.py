@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,29 +114,6 @@ def warn_if_unlike(
             f"In the training images that was {_span(bright)}, and this model's scaling is fixed.",
             "Scale the image to the same range first.",
         )
-
-
-def input_statistics(volumes: Iterable[tuple[np.ndarray, Sequence[float]]]) -> dict[str, Any]:
-    """Summarise training inputs for a model's card (`synthct.synthesis.card`, key ``statistics``).
-
-    Parameters
-    ----------
-    volumes
-        Array (z, y, x) and spacing (x, y, z in mm) of each; they are taken one after the other.
-    """
-    spacings, extents, bright = [], [], []
-    for voxels, spacing in volumes:
-        step = max(1, round((voxels.size / _SAMPLE) ** (1 / 3)))
-        spacings.append([float(length) for length in spacing])
-        extents.append([float(length) * count for length, count in zip(spacing, reversed(voxels.shape), strict=True)])
-        bright.append(float(np.percentile(voxels[::step, ::step, ::step], 99)))
-    if not bright:
-        return {}
-    return {
-        "spacing_mm": [[min(axis), max(axis)] for axis in zip(*spacings, strict=True)],
-        "extent_mm": [[min(axis), max(axis)] for axis in zip(*extents, strict=True)],
-        "intensity_p99": [min(bright), max(bright)],
-    }
 
 
 def _beyond(value: float, seen: Sequence[float], factor: float) -> bool:
