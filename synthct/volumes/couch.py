@@ -11,7 +11,7 @@ from synthct.volumes.geometry import array_of, back_from_axial, image_from_array
 from synthct.volumes.hu import AIR_HU
 
 _BODY_HU = -350.0
-_SHEET_MM = 7.0
+_SHEET_MM = 5.0
 _SMALL_PIECE_MM = 45.0
 _SMALL_HOLE_MM2 = 3000.0
 _LARGE_PART = 0.1
@@ -45,7 +45,7 @@ def body_without_couch(ct: sitk.Image) -> sitk.Image:
     """Mark the body in a CT, its air-filled cavities included and the couch left out.
 
     In every axial plane small holes are filled (sinuses, airways, but not the inside of a hollow couch), an opening
-    with a disc takes off what is thinner than 14 mm (the sheets of a couch, even one that touches the skin), the large
+    with a disc takes off what is thinner than 10 mm (the sheets of a couch, even one that touches the skin), the large
     parts of what remains are the body, and thin pieces up to 45 mm long that hang on it (ears, fingers, the
     rounded-off corners) are given back.
 
