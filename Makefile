@@ -13,7 +13,7 @@ test: $(VENV)/installed
 	$(RUN) -m pytest
 
 bench: $(VENV)/installed
-	$(RUN) -m Testing.benchmarks
+	$(RUN) Testing/benchmarks
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from synthct.errors import UserError
 from synthct.events import Events
 
-EXTRA_OPTIONS = "any recipe key, for all presets alike: --KEY VALUE"
+EXTRA_OPTIONS = "any recipe key: --KEY VALUE for all presets alike, --NAME.KEY VALUE for one"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a preset or recipe file; repeat for each; NAME:FIRST starts NAME from the model that FIRST has learned",
     )
+    parser.epilog = "Recipe keys are options too: --batch 4 for all, --synthct-unet.training.steps 500 for one of them."
     parser.add_argument("--cohort", required=True, type=Path, help="cohort.json as made by `synthct cohort`")
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FOLDER", help="runs, synthetic CTs and the table"
@@ -42,9 +44,10 @@ def run(options: argparse.Namespace, events: Events) -> None:
     overrides = {**overrides_from(options.extra), "training.seed": str(options.seed)}
     starts: dict[str, str] = {}
     recipes = []
-    for entry in options.preset:
-        name, _, first = entry.partition(":") if not Path(entry).exists() else (entry, "", "")
-        recipe = load_recipe(name, overrides)
+    names = [entry.partition(":")[0] if not Path(entry).exists() else entry for entry in options.preset]
+    for entry, name in zip(options.preset, names, strict=True):
+        first = entry[len(name) + 1 :]
+        recipe = load_recipe(name, _own(overrides, name, names))
         recipes.append(recipe)
         if first:
             starts[recipe.name] = first
@@ -70,3 +73,11 @@ def run(options: argparse.Namespace, events: Events) -> None:
     (options.output / "table.md").write_text(table, encoding="utf-8")
     write_json({"summary": content, "training_seconds": comparison.seconds}, options.output / "table.json")
     events.result(table=str(options.output / "table.md"), summary=content)
+
+
+def _own(overrides: Mapping[str, str], name: str, names: Sequence[str]) -> dict[str, str]:
+    """Return what concerns the preset ``name``: keys without a preset's name before them, and its own."""
+    prefixes = {other: f"{Path(other).stem.replace('-', '_')}." for other in names}
+    own = {key: text for key, text in overrides.items() if not key.startswith(tuple(prefixes.values()))}
+    start = prefixes[name]
+    return own | {key[len(start) :]: text for key, text in overrides.items() if key.startswith(start)}
