@@ -77,7 +77,7 @@ def main() -> int:
         time.sleep(dice.uniform(0.0, 0.8))
         os.kill(pid, signal.SIGTERM if number % 4 == 3 else signal.SIGKILL)
         os.waitpid(pid, 0)
-        print(f"life {number}:", (killed / "events.jsonl").read_text().splitlines()[-1], file=sys.stderr)
+        print(f"life {number} ended after", read_events(killed / "events.jsonl")[0][-1:], file=sys.stderr)
     _, status = os.waitpid(live(Path(cohort), killed, method), 0)
     return int(status != 0)
 
