@@ -14,7 +14,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--input", required=True, type=Path, metavar="MR", help="NIfTI, NRRD, MetaImage or a DICOM folder"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="SCT", help="NIfTI or NRRD to write, int16 HU")
-    parser.add_argument("--mask", metavar="MASK", help="air outside: a mask file, or `auto` for the MR's own body mask")
+    parser.add_argument(
+        "--mask",
+        metavar="MASK",
+        help="air outside: a mask file, `auto` for the MR's own body mask, or `none`; default: as the model learned",
+    )
     parser.add_argument("--planes", help="axial, coronal, sagittal, or several joined by commas; default: the model's")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
     parser.add_argument("--batch", type=int, help="slices at once (more is faster and needs more memory)")
@@ -32,12 +36,11 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.synthesis.files import synthesize_file
 
     planes = tuple(options.planes.split(",")) if options.planes else None
-    mask = options.mask if options.mask in (None, "auto") else Path(options.mask)
     synthesize_file(
         options.model,
         options.input,
         options.output,
-        mask=mask,
+        mask=options.mask,
         planes=planes,
         device=options.device,
         batch=options.batch,

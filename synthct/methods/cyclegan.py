@@ -83,6 +83,7 @@ class CycleGAN:
             },
         )
         self.paired = recipe.data.paired
+        self.body_only = False
         self._cycle_weight = cycle_weight
         self._cycle_weight_end = cycle_weight if cycle_weight_end is None else cycle_weight_end
         self._identity_weight = identity_weight or 0.0

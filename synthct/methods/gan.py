@@ -82,7 +82,7 @@ class GAN:
         self.paired = recipe.data.paired
         self._adversarial = probability_error if mae == "label" else binary_cross_entropy
         self._mae_weight = mae_weight if mae == "paired" else 0.0
-        self._masked = masked
+        self.body_only = masked
         self._label_noise = label_noise
 
     def training_step(self, batch: Batch, update: Update, progress: float) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ class GAN:
             loss = g_adversarial
             losses = {"d_real": d_real, "d_synthetic": d_synthetic, "g_adversarial": g_adversarial}
             if self._mae_weight:
-                losses["g_l1"] = masked_l1(synthetic, real, batch["mask"] if self._masked else None)
+                losses["g_l1"] = masked_l1(synthetic, real, batch["mask"] if self.body_only else None)
                 loss = loss + self._mae_weight * losses["g_l1"]
             update("generator", loss)
         return {name: value.detach() for name, value in losses.items()}
@@ -128,7 +128,7 @@ class GAN:
         pass
 
     def _inside(self, image: Tensor, mask: Tensor) -> Tensor:
-        return torch.where(mask > 0, image, -1.0) if self._masked else image
+        return torch.where(mask > 0, image, -1.0) if self.body_only else image
 
     def _noise(self, logits: Tensor) -> Tensor:
         """One draw per image, in the shape (N, 1, ...) that fits its logits."""

@@ -30,12 +30,15 @@ class Method(Protocol):
         The network that is validated, kept as the model and exported: it takes ``input`` and gives the target.
     paired
         Whether ``input`` and ``target`` must show the same slice.
+    body_only
+        Whether the losses leave out what lies outside the body: what the generator gives there means nothing.
     """
 
     networks: nn.ModuleDict
     optimisers: dict[str, Optimizer]
     generator_role: str
     paired: bool
+    body_only: bool
 
     def training_step(self, batch: Batch, update: Update, progress: float) -> dict[str, Tensor]:
         """Update every network once and return the losses, detached, in the order of the paper.

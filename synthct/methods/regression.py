@@ -53,7 +53,7 @@ class Regression:
         generator = build_network(entry, channels, 1, where="`networks.generator` of the recipe")
         self.networks = nn.ModuleDict({"generator": generator})
         self.optimisers, self._schedules = build_optimisers(recipe.optimisers, {"generator": generator.parameters()})
-        self._masked = masked
+        self.body_only = masked
         self._bone_weight = bone_weight
         bone_hu = np.array([TISSUES["bone"][0]])
         self._bone = float(make_scaling(recipe.data.target_scaling).apply(bone_hu)[0])
@@ -77,7 +77,7 @@ class Regression:
         pass
 
     def _weight(self, target: Tensor, mask: Tensor) -> Tensor | None:
-        weight = mask.to(target.dtype) if self._masked else None
+        weight = mask.to(target.dtype) if self.body_only else None
         if self._bone_weight == 1:
             return weight
         bone = torch.where(target >= self._bone, self._bone_weight, 1.0)

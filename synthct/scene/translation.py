@@ -151,7 +151,7 @@ class Translation:
             "output": self._folder / "sct.nrrd",
             "planes": list(self.request.planes),
             "device": self.request.device,
-            "mask": "auto" if self.request.body_mask else None,
+            "mask": "auto" if self.request.body_mask else "none",
         }
 
     def _receive(self) -> sitk.Image:

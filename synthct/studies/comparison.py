@@ -209,9 +209,12 @@ def _training_slabs(volumes: Mapping[str, Volume], split: Split) -> list[tuple[V
 def _translated(
     mr: NDArray[np.generic], volume: Volume, model: Model, device: str, events: Events
 ) -> NDArray[np.int16]:
-    """Translate an MR that is prepared already, in the first plane that the model was trained on."""
+    """Translate an MR that is prepared already, in the first plane that the model was trained on, as it is applied."""
     prepared = Model(model.network, {**model.card, "bias_correction": False, "spacing": None})
-    synthetic = translate(_image(mr, volume), prepared, planes=(model.card["planes"][0],), device=device, events=events)
+    body = _image(np.asarray(volume.mask), volume) if model.card["body_only"] else None
+    synthetic = translate(
+        _image(mr, volume), prepared, planes=(model.card["planes"][0],), mask=body, device=device, events=events
+    )
     return sitk.GetArrayFromImage(synthetic)
 
 

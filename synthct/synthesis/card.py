@@ -21,6 +21,8 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
     Lowest and highest HU of the output.
 ``bias_correction``
     True where the training inputs were N4-corrected: the input is then corrected too.
+``body_only``
+    True where the network learned inside the body alone: what it gives outside means nothing and is made air.
 ``statistics``
     Of the training inputs, for the warning when an input is unlike them:
     ``{"spacing_mm": [[low, high] for x, y, z], "extent_mm": [[low, high] for x, y, z], "intensity_p99": [low, high]}``.
@@ -65,6 +67,7 @@ _DEFAULTS: dict[str, Any] = {
     "neighbours": 0,
     "spacing": None,
     "bias_correction": False,
+    "body_only": False,
     "statistics": {},
     "training": {},
 }

@@ -43,7 +43,8 @@ def synthesize_file(
     output
         ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
     mask
-        File of a mask outside of which the result is air; ``"auto"``: the body found in the input; None: no mask.
+        File of a mask outside of which the result is air; ``"auto"``: the body found in the input; ``"none"``: no mask;
+        None: ``"auto"`` for a model that learned inside the body alone (``body_only`` of its card), else no mask.
     planes
         None: the first plane that the model was trained on.
     device, batch
@@ -73,7 +74,7 @@ def synthesize_file(
     """
     started = time.monotonic()
     input, output = Path(input).expanduser(), Path(output).expanduser()
-    sources = [input] if mask in (None, "auto") else [input, Path(str(mask)).expanduser()]
+    sources = [input] if mask in (None, "auto", "none") else [input, Path(str(mask)).expanduser()]
     for source in sources:
         if _same_file(source, output):
             raise UserError(
@@ -84,7 +85,11 @@ def synthesize_file(
     chosen = choose_device(device)
     loaded = model if isinstance(model, Model) else loader(model)
     image = read_image(input, series, uneven, events)
-    region: sitk.Image | str | None = mask if mask in (None, "auto") else read_image(sources[-1])  # type: ignore[assignment]
+    region: sitk.Image | str | None = None
+    if len(sources) > 1:
+        region = read_image(sources[-1])
+    elif mask == "auto" or (mask is None and loaded.card.get("body_only", False)):
+        region = "auto"
     read = time.monotonic()
     chosen_planes = list(planes or [*loaded.card.get("planes", []), "axial"][:1])
     result = translate(image, loaded, chosen_planes, region, chosen, batch, events, str(input))

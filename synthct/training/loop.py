@@ -90,7 +90,7 @@ class Loop:
             for slab in split.slabs.get("validation", {}).get(case, (None,))
         ]
         self._shown = self._samples(volumes, split)
-        self._card = model_card(recipe, method.generator_role, [volumes[case] for case in split.training])
+        self._card = model_card(recipe, method, [volumes[case] for case in split.training])
         self._sizes = (len(split.training), len(split.validation))
         self.plan = make_plan(training, self.batches.steps_per_epoch, bool(self._validation))
         self.standing = Standing()
@@ -202,11 +202,14 @@ class Loop:
         path = self.run.samples / f"epoch_{number:04d}.png"
         with torch.no_grad():
             synthetic = network(self._shown["input"].to(self.fabric.device)).float().cpu().numpy()
-        hu = make_scaling(self.recipe.data.target_scaling).invert
+        scaling = make_scaling(self.recipe.data.target_scaling)
         middle = self._shown["input"][:, self.recipe.data.neighbours].numpy()
         title = f"{self.recipe.name}, epoch {number}, step {self.standing.step}"
         target, mask = (self._shown[name][:, 0].numpy() for name in ("target", "mask"))
-        write_sample_grid(path, middle, hu(synthetic[:, 0]), hu(target), mask, title)
+        applied = scaling.invert(synthetic[:, 0])
+        if self.method.body_only:
+            applied[mask == 0] = scaling.range[0]
+        write_sample_grid(path, middle, applied, scaling.invert(target), mask, title)
         self._report.events.sample(path, self.standing.step)
 
     def _save(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from synthct.data.cache import Volume
+from synthct.methods.method import Method
 from synthct.recipe import Recipe
 from synthct.volumes.scaling import make_scaling
 
@@ -16,13 +17,13 @@ _LATTICE = 4
 _INTENDED_USE = "Research only; not a medical device, not for diagnosis or treatment."
 
 
-def model_card(recipe: Recipe, generator_role: str, training: Sequence[Volume]) -> dict[str, Any]:
+def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> dict[str, Any]:
     """Return the card without scores; see `synthct.synthesis.card` for its keys.
 
     Parameters
     ----------
-    generator_role
-        The network of ``recipe.networks`` that is exported.
+    method
+        As built from the recipe; says which network is exported.
     training
         The volumes that are trained on.
     """
@@ -34,7 +35,7 @@ def model_card(recipe: Recipe, generator_role: str, training: Sequence[Volume]) 
         "task": recipe.task,
         "input": "MR",
         "target": "CT",
-        "network": dict(recipe.networks[generator_role]),
+        "network": dict(recipe.networks[method.generator_role]),
         "in_channels": 2 * data.neighbours + 1,
         "out_channels": 1,
         "input_scaling": make_scaling(data.input_scaling).to_dict(),
@@ -45,6 +46,7 @@ def model_card(recipe: Recipe, generator_role: str, training: Sequence[Volume]) 
         "spacing": None if spacing is None else list(spacing),
         "hu_range": [round(low), round(high)],
         "bias_correction": recipe.preparation.bias_correction,
+        "body_only": method.body_only,
         "statistics": _statistics(training),
         "intended_use": _INTENDED_USE,
     }
