@@ -40,6 +40,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.recipe import load_recipe
     from synthct.studies.comparison import LOOKUP, by_folds, compare, held_out
     from synthct.studies.table import markdown, summary
+    from synthct.whole_file import write_whole
 
     overrides = {**overrides_from(options.extra), "training.seed": str(options.seed)}
     starts: dict[str, str] = {}
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     if options.only_fold:
         print("This fold is done; the same command without --only-fold writes the table of all folds.")
         return
-    (options.output / "table.md").write_text(table, encoding="utf-8")
+    write_whole(options.output / "table.md", table)
     write_json({"summary": content, "training_seconds": comparison.seconds}, options.output / "table.json")
     events.result(table=str(options.output / "table.md"), summary=content)
 

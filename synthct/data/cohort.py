@@ -19,6 +19,7 @@ from typing import Any
 
 from synthct.errors import UserError
 from synthct.recipe import Preparation, typed
+from synthct.whole_file import write_whole
 
 FORMAT = 1
 CLINICAL = ("patient", "sex", "diagnosis", "centre")
@@ -178,11 +179,8 @@ def write_cohort(cohort: Cohort, path: Path | str, overwrite: bool = False) -> N
     if cohort.preparation is not None:
         content["preparation"] = dataclasses.asdict(cohort.preparation)
     content["cases"] = [_plain(case, root) for case in cohort.cases]
-    aside = path.with_name(f".{path.name}.part")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        aside.replace(path)
+        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another folder.") from error
 

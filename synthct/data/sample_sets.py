@@ -22,6 +22,7 @@ from pathlib import Path
 from synthct.data import sarcoma_set
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
+from synthct.whole_file import write_whole
 
 _TIMEOUT_S = 60
 
@@ -138,10 +139,7 @@ def _place(path: Path, content: bytes) -> None:
             return
         raise UserError(f"{path} exists and is another file.", "It is not replaced.", "Choose another folder.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
-        aside.write_bytes(content)
-        aside.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another folder.") from error
 

@@ -18,6 +18,7 @@ from synthct.data.cohort import Case, Cohort
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.recipe import typed
+from synthct.whole_file import write_whole
 
 FORMAT = 1
 PARTS = ("training", "validation", "test")
@@ -182,10 +183,8 @@ def split_by_slab(slices: Mapping[str, int], fractions: Sequence[float] = (0.8, 
 def write_split(split: Split, path: Path | str) -> None:
     """Write the split as JSON, whole or not at all; an older file is replaced."""
     path = Path(path)
-    aside = path.with_name(f".{path.name}.part")
     try:
-        aside.write_text(json.dumps({"format": FORMAT, **dataclasses.asdict(split)}, indent=1, ensure_ascii=False))
-        aside.replace(path)
+        write_whole(path, json.dumps({"format": FORMAT, **dataclasses.asdict(split)}, indent=1, ensure_ascii=False))
     except OSError as error:
         raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another folder.") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from synthct.evaluation.image_scores import SYNTHRAD_2023, SYNTHRAD_2025, dice, 
 from synthct.evaluation.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
 from synthct.volumes.geometry import array_of, grid_of, resample_onto, same_grid
 from synthct.volumes.hu import AIR_HU, TISSUES
+from synthct.whole_file import write_whole
 
 _BONE, _AIR = TISSUES["bone"][0], TISSUES["air"][1]
 
@@ -147,16 +149,17 @@ def score_arrays(
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write scores (``Scores.to_dict()``) as JSON."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_csv(rows: Mapping[str, Scores], path: Path) -> None:
     """Write one line per case: its name and every score."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["case", "region", *DEFINITIONS])
-        for case, scores in rows.items():
-            writer.writerow([case, scores.region, *(scores.values.get(name, math.nan) for name in DEFINITIONS)])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["case", "region", *DEFINITIONS])
+    for case, scores in rows.items():
+        writer.writerow([case, scores.region, *(scores.values.get(name, math.nan) for name in DEFINITIONS)])
+    write_whole(path, text.getvalue())
 
 
 def _json_number(value: float) -> float | str | None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from synthct.events import read_events
 from synthct.scene.launch import arguments, launch
+from synthct.whole_file import write_whole
 
 State = Literal["starting", "running", "cancelling", "done", "failed", "cancelled", "lost"]
 """lost: found again after a restart, its process gone without a last word."""
@@ -230,9 +231,7 @@ def record(
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a small JSON file so that a reader sees all of it or nothing."""
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-    aside.replace(path)
+    write_whole(path, json.dumps(content, ensure_ascii=False, indent=1))
 
 
 def _lives(process: Any) -> bool:

@@ -31,6 +31,7 @@ from synthct.processes import FolderLock, start_time
 from synthct.synthesis.card import CARD, model_folder
 from synthct.synthesis.files import synthesize_file
 from synthct.synthesis.model_file import Model, load_model
+from synthct.whole_file import write_whole
 
 POLL_S = 0.03
 IDLE_S = 120.0
@@ -183,9 +184,7 @@ def _write_state(folder: Path, state: str, models: ModelCache) -> None:
         "model": str(model) if model is not None else None,
         "time": round(time.time(), 3),
     }
-    aside = folder / ".state.json.part"
     try:
-        aside.write_text(json.dumps(content), encoding="utf-8")
-        aside.replace(folder / "state.json")
+        write_whole(folder / "state.json", json.dumps(content))
     except OSError as error:
         print(f"The worker's state cannot be written: {error}", file=sys.stderr)

@@ -16,6 +16,7 @@ from synthct.errors import UserError
 from synthct.events import Events
 from synthct.recipe import Recipe, load_recipe
 from synthct.synthesis.model_file import load_model, save_model
+from synthct.whole_file import write_whole
 
 
 class RunFolder:
@@ -80,10 +81,7 @@ class RunFolder:
     def write(self, recipe: Recipe, cohort: Cohort, split: Split | None, initial_model: Path | str | None) -> None:
         """Store what the run is made of; the cohort comes last and makes it a run."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            aside = self.path / f".{self.recipe_file.name}.part"
-            aside.write_text(_text(recipe), encoding="utf-8")
-            aside.replace(self.recipe_file)
+            write_whole(self.recipe_file, _text(recipe))
             self.split_file.unlink(missing_ok=True)
             shutil.rmtree(self.initial, ignore_errors=True)
         except OSError as error:

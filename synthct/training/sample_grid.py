@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from synthct.whole_file import write_whole
+
 WINDOW_HU = (-500.0, 1000.0)
 DIFFERENCE_HU = 500.0
 _LEFTS, _SIDE, _GAP, _TOP = (0.1, 2.6, 5.1, 8.5), 2.4, 0.1, 0.7
@@ -62,7 +64,4 @@ def write_sample_grid(
             figure.colorbar(shown, cax=axes(bar, _GAP, 0.15, rows * (_SIDE + _GAP) - _GAP), label="HU")
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(picture.getvalue())
-    aside.replace(path)
+    write_whole(path, picture.getvalue())
