@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
+from synthct.errors import UserError
 from synthct.evaluation.image_scores import dice, mae, mean_error, psnr, tissue_mask
+from synthct.evaluation.report import score_arrays, score_pair, write_csv, write_json
 from synthct.evaluation.structural import msssim_synthrad2025, ssim_synthrad2023
 
 
@@ -80,3 +83,50 @@ def test_shapes_and_empty_masks_are_refused():
         mae(np.zeros((2, 2, 2)), np.zeros((2, 2, 3)))
     with pytest.raises(ValueError, match="empty"):
         mae(np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), np.zeros((2, 2, 2), dtype=bool))
+
+
+def ct_image(array, origin=(0, 0, 0)):
+    image = sitk.GetImageFromArray(np.asarray(array, dtype=np.int16))
+    image.SetOrigin([float(value) for value in origin])
+    return image
+
+
+def test_pairs_on_other_grids_are_resampled_and_it_is_said():
+    array = np.random.default_rng(0).normal(0, 200, (10, 12, 14))
+    scores = score_pair(ct_image(array), ct_image(array[1:, 1:, 1:], origin=(1, 1, 1)))
+    assert any("resampled" in note for note in scores.notes)
+    inner = np.zeros((10, 12, 14))
+    inner[1:, 1:, 1:] = 1
+    assert score_pair(ct_image(array), ct_image(array[1:, 1:, 1:], (1, 1, 1)), ct_image(inner)).values["mae_hu"] == 0
+
+
+def test_pairs_in_different_places_are_refused():
+    with pytest.raises(UserError, match=r"a\.nii does not overlap b\.nii"):
+        score_pair(
+            ct_image(np.zeros((9, 9, 9))), ct_image(np.zeros((9, 9, 9)), (500, 0, 0)), None, ("b.nii", "a.nii", "")
+        )
+
+
+def test_nan_and_empty_masks_are_refused():
+    holes = sitk.GetImageFromArray(np.full((9, 9, 9), np.nan, dtype=np.float32))
+    with pytest.raises(UserError, match="NaN"):
+        score_pair(ct_image(np.zeros((9, 9, 9))), holes)
+    with pytest.raises(UserError, match="marks no voxel"):
+        score_pair(*(ct_image(np.zeros((9, 9, 9))) for _ in range(3)))
+
+
+def test_scores_that_are_not_defined_say_so():
+    scores = score_arrays(np.zeros((4, 9, 9)), np.zeros((4, 9, 9)))
+    content = scores.to_dict()
+    assert content["ssim_synthrad2023"] is None and any("SSIM is left out" in note for note in scores.notes)
+    assert content["dice_bone"] is None and content["mae_bone_hu"] is None
+    assert content["psnr_2500_db"] == "inf"
+    assert set(scores.values) <= set(content["definitions"])
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/scores\.json cannot be written"):
+        write_json({}, tmp_path / "file" / "scores.json")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_csv({}, tmp_path / "file" / "scores.csv")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from synthct.errors import UserError
 from synthct.evaluation.image_scores import SYNTHRAD_2023, SYNTHRAD_2025, dice, mae, mean_error, psnr, tissue_mask
 from synthct.evaluation.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
-from synthct.volumes.geometry import array_of, grid_of, resample_onto, same_grid
+from synthct.volumes.geometry import array_of, resample_onto, same_grid
 from synthct.volumes.hu import AIR_HU, TISSUES
 from synthct.whole_file import write_whole
 
@@ -88,10 +88,11 @@ def score_pair(
         When the images do not overlap, a value is NaN or infinite, or the mask is empty.
     """
     notes: list[str] = []
-    if not same_grid(grid_of(reference), grid_of(synthetic)):
+    if not same_grid(reference, synthetic):
+        _require_overlap(reference, synthetic, names)
         synthetic = resample_onto(synthetic, reference, interpolation="linear", outside=AIR_HU)
         notes.append("The synthetic CT was on another grid and was resampled onto the reference's (linear).")
-    if mask is not None and not same_grid(grid_of(reference), grid_of(mask)):
+    if mask is not None and not same_grid(reference, mask):
         mask = resample_onto(mask, reference, interpolation="nearest", outside=0)
         notes.append("The mask was on another grid and was resampled onto the reference's (nearest).")
     arrays = array_of(reference), array_of(synthetic)
@@ -106,6 +107,18 @@ def score_pair(
             "Give a mask that covers the body.",
         )
     return score_arrays(*arrays, inside, notes)
+
+
+def _require_overlap(reference: sitk.Image, synthetic: sitk.Image, names: tuple[str, str, str]) -> None:
+    """Refuse a synthetic CT that lies elsewhere: resampled, it would be scored as air."""
+    everywhere = sitk.Image(synthetic.GetSize(), sitk.sitkUInt8) + 1
+    everywhere.CopyInformation(synthetic)
+    if not array_of(resample_onto(everywhere, reference, "nearest", 0)).any():
+        raise UserError(
+            f"{names[1]} does not overlap {names[0]}.",
+            "They lie in different places in space.",
+            "Give images of one patient in one frame of reference, or register them first.",
+        )
 
 
 def score_arrays(
@@ -148,18 +161,25 @@ def score_arrays(
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write scores (``Scores.to_dict()``) as JSON."""
-    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Write scores (``Scores.to_dict()``) as JSON; UserError where the place cannot be written."""
+    _write(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_csv(rows: Mapping[str, Scores], path: Path) -> None:
-    """Write one line per case: its name and every score."""
+    """Write one line per case, its name and every score; UserError where the place cannot be written."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["case", "region", *DEFINITIONS])
     for case, scores in rows.items():
         writer.writerow([case, scores.region, *(scores.values.get(name, math.nan) for name in DEFINITIONS)])
-    write_whole(path, text.getvalue())
+    _write(path, text.getvalue())
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
 
 
 def _json_number(value: float) -> float | str | None:
