@@ -1,0 +1,98 @@
+"""Recipes compared on held-out phantoms: the trivial answers by hand, the table, and going on after an interruption."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from training_recipes import tiny_cohort, tiny_recipe
+
+from synthct.data.cohort import read_cohort
+from synthct.errors import UserError
+from synthct.evaluation.report import score_arrays
+from synthct.studies.baselines import constant_ct, interpolated_slices
+from synthct.studies.comparison import (
+    CONSTANT,
+    FLOOR,
+    INTERPOLATION,
+    LOOKUP,
+    SHUFFLED,
+    by_folds,
+    compare,
+    held_out,
+)
+from synthct.studies.table import markdown, summary
+
+
+def test_constant_is_the_median_of_the_training_bodies():
+    ct = np.array([[[-1000, 10, 20, 90]]])
+    body = ct > -500
+    assert constant_ct([ct], [body], body).tolist() == [[[-1024, 20, 20, 20]]]
+
+
+def test_interpolation_uses_known_slices_only():
+    ct = np.arange(10).reshape(10, 1, 1) * np.full((1, 2, 2), 10)
+    ct[3:6] = 999  # hidden
+    filled = interpolated_slices(ct, 4, 5, [(0, 3), (6, 10)])
+    assert filled.tolist() == [[[40, 40], [40, 40]]]  # half-way between slices 2 and 6
+    assert interpolated_slices(ct, 8, 10, [(0, 3)]).tolist() == [[[20, 20]] * 2] * 2  # one side only: repeated
+
+
+def test_every_patient_is_tested_once_and_finished_runs_are_kept(tmp_path):
+    cohort = tiny_cohort(tmp_path / "data", cases=4)
+    recipes = [tiny_recipe("regression", steps=4), tiny_recipe("gan", steps=2)]
+    starts = {"tiny-gan": "tiny-regression"}
+    splitter = by_folds(2, 0)
+    for fold in (2, 1):  # as two jobs of a cluster would
+        compare(recipes, cohort, tmp_path / "out", splitter, "cpu", starts, only_fold=fold)
+    weights = tmp_path / "out" / "fold1" / "tiny-regression" / "model" / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    comparison = compare(recipes, cohort, tmp_path / "out", splitter, "cpu", starts)
+    assert weights.stat().st_mtime_ns == before
+    assert list(comparison.scores) == [CONSTANT, LOOKUP, "tiny-regression", "tiny-gan", FLOOR]
+    for method, scores in comparison.scores.items():
+        assert sorted(scores) == sorted(case.id for case in cohort), method
+        assert all(math.isfinite(score.values["mae_hu"]) for score in scores.values())
+    assert (tmp_path / "out" / "fold1" / "tiny-gan" / "test").is_dir()
+    lookup = np.mean([score.values["mae_hu"] for score in comparison.scores[LOOKUP].values()])
+    constant = np.mean([score.values["mae_hu"] for score in comparison.scores[CONSTANT].values()])
+    assert lookup < 0.7 * constant  # a phantom's tissues differ in the MR
+
+    content = summary(comparison.scores, LOOKUP)
+    assert content[LOOKUP]["mae_hu"]["ratio"] == 1 and content[CONSTANT]["mae_hu"]["cases"] == 4
+    assert content[CONSTANT]["mae_hu"]["ratio"] == pytest.approx(constant / lookup)
+    assert "| look-up |" in markdown(content, LOOKUP)
+    json.dumps(content)
+
+
+def test_one_patient_is_split_by_slab_and_the_trivial_answers_see_no_test_slice(tmp_path):
+    tiny_cohort(tmp_path / "data", cases=1, shape=(30, 32, 36))
+    cohort = read_cohort(tmp_path / "data" / "cohort.json")
+    recipe = tiny_recipe("regression", steps=2, steps_per_epoch=2)
+    comparison = compare([recipe], cohort, tmp_path / "out", held_out(0), "cpu")
+    shuffled = "tiny-regression" + SHUFFLED
+    assert set(comparison.scores) == {CONSTANT, LOOKUP, INTERPOLATION, "tiny-regression", shuffled, FLOOR}
+    split = json.loads((tmp_path / "out" / "fold1" / "tiny-regression" / "split.json").read_text())
+    ((start, stop),) = split["slabs"]["test"]["phantom_00"]
+    assert comparison.scores[LOOKUP]["phantom_00"].voxels < (stop - start) * 32 * 36
+
+
+def test_comparisons_that_cannot_be_fair_are_refused(tmp_path):
+    cohort = tiny_cohort(tmp_path / "data", cases=3)
+    recipe = tiny_recipe()
+    with pytest.raises(UserError, match="same name"):
+        compare([recipe, recipe], cohort, tmp_path / "out", held_out(0))
+    with pytest.raises(UserError, match="cannot start from"):
+        compare([recipe], cohort, tmp_path / "out", held_out(0), starts={"tiny-regression": "another"})
+
+
+def test_p_values_need_six_cases():
+    def scores(offset, cases):
+        zeros = np.zeros((8, 8, 8))
+        return {str(n): score_arrays(zeros, zeros + offset + n) for n in range(cases)}
+
+    few = summary({LOOKUP: scores(10, 5), "net": scores(5, 5)}, LOOKUP)
+    many = summary({LOOKUP: scores(10, 6), "net": scores(5, 6)}, LOOKUP)
+    assert few["net"]["mae_hu"]["p_wilcoxon"] is None
+    assert many["net"]["mae_hu"]["p_wilcoxon"] == pytest.approx(2 / 2**6)
+    assert many["net"]["mae_hu"]["difference"] == -5
