@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from synthct.errors import UserError
 from synthct.events import Events
+from synthct.volumes import registration
 from synthct.volumes.agreement import Agreement, Judge, verdict
 from synthct.volumes.body import body_mask
 from synthct.volumes.couch import body_without_couch
@@ -99,7 +100,8 @@ def test_the_couch_and_the_missing_mask_do_not_disturb():
     assert error_mm(result.transform, displacement()) < 2.0
 
 
-def test_the_spline_finds_a_bend_that_the_rigid_one_cannot_and_repeats_itself():
+def test_the_spline_finds_a_bend_that_the_rigid_one_cannot_and_repeats_itself(monkeypatch):
+    monkeypatch.setattr(registration, "_BEND_VOXELS", 8000)  # so that voxels are drawn here too
     mr, ct, mask = limb()
     bend = sitk.BSplineTransformInitializer(ct, [2, 2, 2], 3)
     shifts = np.zeros(len(bend.GetParameters()))

@@ -27,7 +27,7 @@ _SEARCH_MM = (-30.0, -15.0, 0.0, 15.0, 30.0)
 _REACH_MM = 40.0
 _CONTROL_POINT_MM = 50.0
 _LARGEST_BEND_MM = 15.0
-_BEND_VOXELS = 10_000
+_BEND_VOXELS = 30_000
 _BEND_STEPS = 25  # more steps still raise the mutual information, but no longer lower the residual
 
 
