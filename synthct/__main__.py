@@ -26,6 +26,7 @@ VERBS = {
     "train": "train a network by preset or recipe, or resume a run",
     "compare": "train several presets on the same patients and score them on held-out ones",
     "synthesize": "turn one MR into a synthetic CT with a trained model",
+    "dicom": "write a synthetic CT as a DICOM CT series, in the MR's study and frame of reference",
     "evaluate": "score a synthetic CT against its reference CT",
     "presets": "list the published recipes, or print one",
     "sample": "list or fetch free sample images",

@@ -119,7 +119,7 @@ def read_series(
     """
     if uneven not in ("refuse", "interpolate"):
         raise UserError(f"The option `uneven` cannot be {uneven}.", "It is refuse or interpolate.")
-    series = _choose(Path(folder).expanduser(), uid)
+    series = choose_series(folder, uid)
     name = f"The DICOM series {series} in {folder}"
     _check_headers(series, name)
     first = series.headers[0]
@@ -144,7 +144,15 @@ def read_series(
     return image_from_array(array, grid)
 
 
-def _choose(folder: Path, uid: str | None) -> SeriesInfo:
+def choose_series(folder: Path | str, uid: str | None = None) -> SeriesInfo:
+    """Return the series of a folder with this UID; None: the only one there is.
+
+    Raises
+    ------
+    UserError
+        None or several; the message lists them.
+    """
+    folder = Path(folder).expanduser()
     found = list_series(folder)
     if not found:
         raise UserError(
