@@ -22,7 +22,7 @@ def recipe(method, networks=None, optimiser=None, **data):
         networks = {"generator": {"name": "unet", "width": "8-16-32", "output": "linear", "norm": "batch"}}
         if method["name"] != "regression":
             networks["discriminator"] = {"name": "patchgan", "width": 8, "layers": 2}
-    kinds = [role for role in networks if role in ("generator", "discriminator")]
+    kinds = [role for role in networks if role in ("generator", "discriminator", "critic")]
     optimiser = optimiser or {"name": "adam", "lr": 2e-3, "beta1": 0.5}
     return recipe_from_dict(
         {
@@ -336,10 +336,12 @@ def test_cyclegan_learns():
 
 # --- all ---
 
+CRITIC = {"generator": {"name": "unet", "width": "8-16"}, "critic": {"name": "d-disc", "width": 4}}
 ALL = {
     "regression": lambda: build_method(recipe({"name": "regression"})),
     "gan": lambda: gan("paired"),
     "cyclegan": lambda: cyclegan(pool=3),
+    "wgan": lambda: build_method(recipe({"name": "wgan", "critic_updates": 2}, CRITIC)),
 }
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+Logits = Tensor | list[Tensor]
+"""What a discriminator gives: (N, 1), one logit per image; (N, 1, rows, columns), one per patch; or a list of
+these, one for each scale (multi-scale PatchGAN): then a loss is the mean over the scales of each one's mean."""
 
 
 def masked_l1(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -21,21 +27,34 @@ def masked_l1(prediction: Tensor, target: Tensor, weight: Tensor | None = None) 
     return (weight * error).sum() / weight.sum().clamp(min=torch.finfo(error.dtype).tiny)
 
 
-def binary_cross_entropy(logits: Tensor, label: Tensor | float) -> Tensor:
+def binary_cross_entropy(logits: Logits, label: Tensor | float) -> Tensor:
     """Return −label·log σ(l) − (1 − label)·log(1 − σ(l)), computed from the logits l (rows A4, A8)."""
-    logits = _precise(logits)
-    return functional.binary_cross_entropy_with_logits(logits, _like(label, logits))
+    return _over_scales(
+        logits, lambda values: functional.binary_cross_entropy_with_logits(values, _like(label, values))
+    )
 
 
-def probability_error(logits: Tensor, label: Tensor | float) -> Tensor:
+def probability_error(logits: Logits, label: Tensor | float) -> Tensor:
     """Return |σ(l) − label|: the mean absolute error on the discriminator's label (row A4)."""
-    logits = _precise(logits)
-    return (torch.sigmoid(logits) - _like(label, logits)).abs().mean()
+    return _over_scales(logits, lambda values: (torch.sigmoid(values) - _like(label, values)).abs().mean())
 
 
-def least_squares(logits: Tensor, label: float) -> Tensor:
+def least_squares(logits: Logits, label: float) -> Tensor:
     """Return (l − label)²: LSGAN, Mao et al. 2017 (row A7). There is no sigmoid."""
-    return (_precise(logits) - label).square().mean()
+    return _over_scales(logits, lambda values: (values - label).square().mean())
+
+
+def judgement(logits: Logits) -> Tensor:
+    """Return one value per image, (N,): the mean over its patches, then over the scales (what a critic gives)."""
+    if isinstance(logits, list):
+        return torch.stack([judgement(scale) for scale in logits]).mean(dim=0)
+    return _precise(logits).flatten(1).mean(dim=1)
+
+
+def _over_scales(logits: Logits, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    if isinstance(logits, list):
+        return torch.stack([loss(_precise(scale)) for scale in logits]).mean()
+    return loss(_precise(logits))
 
 
 def _precise(values: Tensor) -> Tensor:

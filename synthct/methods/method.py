@@ -41,11 +41,11 @@ class Method(Protocol):
     body_only: bool
 
     def training_step(self, batch: Batch, update: Update, progress: float) -> dict[str, Tensor]:
-        """Update every network once and return the losses, detached, in the order of the paper.
+        """Update the networks and return the losses, detached, in the order of the paper.
 
         Learning rates and weights that change during training are set here from ``progress``: the share of the
         training that is done, 0 at the first step. Every draw comes from torch's global generator, which the loop
-        seeds for each step.
+        seeds for each step. A network whose turn does not come at every step leaves its losses out of the others.
         """
         ...
 

@@ -11,6 +11,7 @@ from synthct.methods.cyclegan import CycleGAN
 from synthct.methods.gan import GAN
 from synthct.methods.method import Method
 from synthct.methods.regression import Regression
+from synthct.methods.wgan import WGAN
 from synthct.options import build
 from synthct.recipe import Recipe
 
@@ -18,6 +19,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "regression": Regression,
     "gan": GAN,
     "cyclegan": CycleGAN,
+    "wgan": WGAN,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ class Report:
         self._plan = plan
         self._run = run
         self._sums: dict[str, Tensor] = {}
+        self._counts: Counter[str] = Counter()
         self._count = 0
         self._began = self._reported = time.monotonic()
         self._train_s = self._trained = 0.0
@@ -56,6 +58,7 @@ class Report:
         """Take in the losses of training step ``step`` (1 is the first)."""
         for name, value in losses.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.detach().clone()
+        self._counts.update(losses.keys())
         self._count += 1
         if all(value.device.type == "cpu" for value in losses.values()):
             self._require_numbers(step, losses)
@@ -74,13 +77,13 @@ class Report:
         if not self._count:
             return
         means = dict(zip(self._sums, torch.stack([*self._sums.values()]).tolist(), strict=True))
-        means = {name: value / self._count for name, value in means.items()}
+        means = {name: value / self._counts[name] for name, value in means.items()}
         self._require_numbers(step, means)
         now = time.monotonic()
         # Older steps fade, so that the time left follows a machine that becomes busier.
         self._train_s = _FADE * self._train_s + now - self._reported
         self._trained = _FADE * self._trained + self._count
-        self._sums, self._count, self._reported = {}, 0, now
+        self._sums, self._counts, self._count, self._reported = {}, Counter(), 0, now
         self.scalars(step, {f"loss/{name}": value for name, value in means.items()})
         self.progress(step)
 
