@@ -69,7 +69,7 @@ def test_one_patient_is_split_by_slab_and_the_trivial_answers_see_no_test_slice(
     tiny_cohort(tmp_path / "data", cases=1, shape=(30, 32, 36))
     cohort = read_cohort(tmp_path / "data" / "cohort.json")
     recipe = tiny_recipe("regression", steps=2, steps_per_epoch=2)
-    comparison = compare([recipe], cohort, tmp_path / "out", held_out(0), "cpu")
+    comparison = compare([recipe], cohort, tmp_path / "out", held_out(0), "auto")
     shuffled = "tiny-regression" + SHUFFLED
     assert set(comparison.scores) == {CONSTANT, LOOKUP, INTERPOLATION, "tiny-regression", shuffled, FLOOR}
     split = json.loads((tmp_path / "out" / "fold1" / "tiny-regression" / "split.json").read_text())

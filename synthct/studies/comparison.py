@@ -149,7 +149,7 @@ def _test(
     name: str, run: Path, volumes: Mapping[str, Volume], split: Split, device: str, events: Events
 ) -> dict[str, dict[str, Scores]]:
     """Score the model of ``run`` on what ``split`` holds out; slabs also with the MR's slices shuffled."""
-    model = load_model(run, device)
+    model = load_model(run)
     found: dict[str, dict[str, Scores]] = {name: {}}
     for case in split.test:
         volume = volumes[case]
