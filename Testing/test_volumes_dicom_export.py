@@ -204,6 +204,14 @@ def test_what_the_mr_lacks_or_breaks_is_said(tmp_path: Path) -> None:
     assert "PatientAge" in told and "frame of reference" in told and "PatientPosition" in told
     one = headers(tmp_path / "out")[0]
     assert one.FrameOfReferenceUID and one.PatientPosition == "" and "PatientAge" not in one
+    path = next(mr.iterdir())
+    frames = pydicom.dcmread(path)
+    frames.NumberOfFrames = 5
+    del frames.ImagePositionPatient
+    (tmp_path / "frames").mkdir()
+    frames.save_as(tmp_path / "frames" / "all.dcm")
+    told = heard(write_ct_series, image, tmp_path / "from frames", like=tmp_path / "frames")
+    assert "was not checked" in told[0]["what"]
     write_mr(tmp_path / "broken", image, StudyInstanceUID=None)
     with pytest.raises(UserError, match="names no study"):
         write_ct_series(image, tmp_path / "none", like=tmp_path / "broken")
@@ -271,16 +279,15 @@ def test_folders_are_not_overwritten_or_mixed(tmp_path: Path, monkeypatch: pytes
     before = {path: path.read_bytes() for path in out.iterdir()}
     with pytest.raises(UserError, match="is a file"):
         write_ct_series(ct(), next(iter(before)))
-    saved: list[Any] = []
+    saved: list[int] = []
 
-    def full(dataset: Any, file: Any, **options: Any) -> None:
-        saved.append(file)
+    def full(descriptor: int) -> None:
+        saved.append(descriptor)
         if len(saved) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        file.write(b"part")
 
-    monkeypatch.setattr(pydicom.Dataset, "save_as", full)
-    with pytest.raises(UserError, match="No space left"):
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match=r"No space left on device\. \d+ MB are free"):
         write_ct_series(ct(), out, overwrite=True)
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     assert [path.name for path in out.parent.iterdir()] == ["out"]

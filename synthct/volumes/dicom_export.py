@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import io
 import os
 import re
 import shutil
@@ -214,8 +215,10 @@ def _write_slice(header: Any, grid: Grid, index: int, plane: np.ndarray, path: P
     meta.MediaStorageSOPInstanceUID = slice_.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     slice_.file_meta = meta
+    buffer = io.BytesIO()  # pydicom wraps what goes wrong on the disk into words of its own
+    slice_.save_as(buffer, enforce_file_format=True)
     with path.open("wb") as file:
-        slice_.save_as(file, enforce_file_format=True)
+        file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())
 
