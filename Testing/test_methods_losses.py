@@ -9,7 +9,7 @@ from torch import nn
 from synthct.errors import UserError
 from synthct.methods.generation import frozen, preview
 from synthct.methods.image_pool import ImagePool
-from synthct.methods.losses import binary_cross_entropy, least_squares, masked_l1, probability_error
+from synthct.methods.losses import binary_cross_entropy, judgement, least_squares, masked_l1, probability_error
 from synthct.methods.optimisers import OPTIMISERS, Schedule, build_optimisers
 
 
@@ -29,6 +29,19 @@ def test_losses_by_hand():
     assert binary_cross_entropy(logits, labels).item() == pytest.approx(expected)
     assert probability_error(logits, labels).item() == pytest.approx((0 + 0.9 - probability) / 2, abs=1e-6)
     assert least_squares(logits, 1.0).item() == pytest.approx((1 + 1) / 2)
+
+
+@pytest.mark.parametrize("loss", [binary_cross_entropy, least_squares, probability_error])
+def test_every_scale_counts_the_same(loss):
+    coarse, fine = torch.randn(2, 1, 2, 2), torch.randn(2, 1, 8, 8)
+    expected = (loss(coarse, 0.9) + loss(fine, 0.9)) / 2
+    assert loss([fine, coarse], 0.9).item() == pytest.approx(expected.item())
+    label = torch.rand(2, 1, 1, 1)  # one for each image
+    if loss is not least_squares:
+        expected = (loss(coarse, label) + loss(fine, label)) / 2
+        assert loss([fine, coarse], label).item() == pytest.approx(expected.item())
+    means = (coarse.mean(dim=(1, 2, 3)) + fine.mean(dim=(1, 2, 3))) / 2
+    torch.testing.assert_close(judgement([fine, coarse]), means)
 
 
 def test_cross_entropy_holds_for_large_logits_in_half_precision():

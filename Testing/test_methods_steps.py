@@ -336,10 +336,15 @@ def test_cyclegan_learns():
 
 # --- all ---
 
+PIX2PIX = {
+    "generator": {"name": "pix2pix-unet", "width": 4, "depth": 3},
+    "discriminator": {"name": "multiscale-patchgan", "width": 4, "layers": 1, "scales": 2},
+}
 CRITIC = {"generator": {"name": "unet", "width": "8-16"}, "critic": {"name": "d-disc", "width": 4}}
 ALL = {
     "regression": lambda: build_method(recipe({"name": "regression"})),
     "gan": lambda: gan("paired"),
+    "conditional-gan": lambda: build_method(recipe({"name": "conditional-gan"}, PIX2PIX)),
     "cyclegan": lambda: cyclegan(pool=3),
     "wgan": lambda: build_method(recipe({"name": "wgan", "critic_updates": 2}, CRITIC)),
 }

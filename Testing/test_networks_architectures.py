@@ -9,7 +9,9 @@ from torch import nn
 from synthct.errors import UserError
 from synthct.networks.d_disc import DDisc
 from synthct.networks.initialisation import initialise
+from synthct.networks.multiscale_patchgan import MultiscalePatchGAN
 from synthct.networks.patchgan import PatchGAN
+from synthct.networks.pix2pix_unet import Pix2PixUNet
 from synthct.networks.registry import NETWORKS, build_network
 from synthct.networks.resnet_generator import ResNetGenerator
 from synthct.networks.unet import UNet
@@ -22,6 +24,9 @@ GENERATORS = [
     {"name": "resnet", "width": 4, "blocks": 2},
     {"name": "resnet", "width": 4, "blocks": 1, "norm": "batch", "upsampling": "resize", "dropout": 0.1},
     {"name": "resnet", "width": 4, "blocks": 1, "norm": "group", "upsampling": "bilinear", "output": "linear"},
+    {"name": "pix2pix-unet", "width": 4, "depth": 3},
+    {"name": "pix2pix-unet", "width": 4, "depth": 4, "upsampling": "resize", "norm": "instance", "output": "linear"},
+    {"name": "pix2pix-unet", "width": 4, "depth": 2, "upsampling": "bilinear", "norm": "none", "dropout": 0.0},
 ]
 DISCRIMINATORS = [
     {"name": "patchgan", "width": 4},
@@ -90,6 +95,82 @@ def test_patchgan_judges_patches_of_70_voxels():
     output[0, 0, output.shape[2] // 2, output.shape[3] // 2].backward()
     rows, columns = torch.nonzero(image.grad[0, 0], as_tuple=True)
     assert rows.max() - rows.min() + 1 == columns.max() - columns.min() + 1 == 70
+
+
+def test_pix2pix_unet_has_the_parameters_of_isola():
+    """54.414 million, published for 3 → 3 channels and eight halvings."""
+    with torch.device("meta"):
+        generator = Pix2PixUNet(3, 3)
+    down = [3, 64, 128, 256, 512, 512, 512, 512, 512]
+    expected = sum(convolution(a, b, 4, bias=False) for a, b in itertools.pairwise(down)) + 64  # the first has a bias
+    up = [(512, 512), (1024, 512), (1024, 512), (1024, 512), (1024, 256), (512, 128), (256, 64)]
+    expected += sum(convolution(a, b, 4, bias=False) for a, b in up) + convolution(128, 3, 4)
+    expected += sum(2 * channels for channels in [*down[2:8], *(b for _, b in up)])  # batch norm
+    assert count(generator) == expected == 54_414_019
+    kinds = [[type(layer).__name__ for layer in block] for block in generator.decoder]
+    plain = ["ReLU", "ConvTranspose2d", "BatchNorm2d"]
+    assert kinds == [[*plain, "Dropout"]] * 3 + [plain] * 4
+    assert generator(torch.empty(2, 3, 256, 256, device="meta")).shape == (2, 3, 256, 256)
+
+
+def test_pix2pix_unet_for_128_voxels_is_row_b6():
+    network = meta("pix2pix-unet", depth=7)
+    filters = [next(m for m in block.modules() if isinstance(m, nn.Conv2d)).out_channels for block in network.encoder]
+    assert filters == [64, 128, 256, 512, 512, 512, 512]
+    doublings = [block[1].out_channels for block in [*network.decoder, network.head]]
+    assert doublings == [512, 512, 512, 256, 128, 64, 1]
+
+
+def test_pix2pix_unet_uses_every_resolution():
+    network = build_network({"name": "pix2pix-unet", "width": 4, "depth": 4}, 1, 1, seed=0).eval()
+    image = torch.randn(1, 1, 32, 32)
+    before = network(image)
+    for block in network.encoder:
+        weight = next(m for m in block.modules() if isinstance(m, nn.Conv2d)).weight
+        kept = weight.detach().clone()
+        nn.init.zeros_(weight)
+        assert not torch.equal(network(image), before)
+        weight.data = kept
+
+
+def test_multiscale_patchgan_halves_the_image():
+    network = MultiscalePatchGAN(1, scales=3, width=2, layers=2)
+    assert count(network) == 3 * count(PatchGAN(1, width=2, layers=2))
+    image = torch.randn(2, 1, 64, 64)
+    logits = network(image)
+    assert [tuple(scale.shape) for scale in logits] == [(2, 1, 14, 14), (2, 1, 6, 6), (2, 1, 2, 2)]
+    assert torch.equal(logits[0], network.scales[0](image))
+    interior = image[:, :, 1:4, 1:4].mean(dim=(2, 3))  # 3×3 around row 2, column 2
+    torch.testing.assert_close(network.halve(image)[:, :, 1, 1], interior)
+    torch.testing.assert_close(network.halve(torch.ones(1, 1, 8, 8)), torch.ones(1, 1, 4, 4))  # the border too
+    sum(scale.square().mean() for scale in logits).backward()
+    assert_gradients(network)
+
+
+def checkerboard(image):
+    """Return the share of the energy (mean left out) at half a cycle per voxel along rows, columns or both."""
+    spectrum = torch.fft.fft2(image - image.mean(dim=(-2, -1), keepdim=True)).abs().square()
+    rows, columns = image.shape[-2] // 2, image.shape[-1] // 2
+    nyquist = spectrum[..., rows, :].sum() + spectrum[..., columns].sum() - spectrum[..., rows, columns].sum()
+    return (nyquist / spectrum.sum()).item()
+
+
+@pytest.mark.parametrize(
+    "entry", [{"name": "pix2pix-unet", "depth": 4, "width": 8}, {"name": "resnet", "blocks": 1, "width": 8}], ids=str
+)
+def test_resize_convolution_leaves_no_checkerboard(entry):
+    """At random weights and for a smooth image; the transposed convolutions of the published decoders do leave one."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 128), torch.linspace(-1, 1, 128), indexing="ij")
+    image = torch.exp(-4 * (x**2 + y**2))[None, None]
+    energy = {"transposed": [], "resize": []}
+    for upsampling, found in energy.items():
+        for seed in range(3):
+            options = {"upsampling": upsampling, "output": "linear"}
+            network = build_network({**entry, **options}, 1, 1, seed=seed).eval()
+            with torch.no_grad():
+                found.append(checkerboard(network(image)[..., 32:-32, 32:-32]))
+    assert min(energy["transposed"]) > 0.1
+    assert max(energy["resize"]) < 0.05 * min(energy["transposed"])
 
 
 def test_d_disc_has_four_convolutions_and_a_dense_layer():
@@ -191,6 +272,8 @@ def test_initialisations():
         ({"name": "unet", "depth": True}, ["depth"]),
         ({"name": "resnet", "blocks": 0}, ["0 blocks"]),
         ({"name": "patchgan", "layers": 0}, ["0 layers"]),
+        ({"name": "pix2pix-unet", "depth": 1}, ["depth 1"]),
+        ({"name": "multiscale-patchgan", "scales": 0}, ["0 scales"]),
         ({"name": "d-disc"}, ["size"]),
         ({"name": "d-disc", "size": [8, 8]}, ["8×8"]),
     ],
@@ -203,4 +286,4 @@ def test_wrong_entries_are_refused_by_name(entry, words):
 
 
 def test_every_network_is_registered():
-    assert set(NETWORKS.values()) == {UNet, ResNetGenerator, PatchGAN, DDisc}
+    assert set(NETWORKS.values()) == {UNet, ResNetGenerator, Pix2PixUNet, PatchGAN, MultiscalePatchGAN, DDisc}

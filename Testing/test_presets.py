@@ -18,8 +18,15 @@ def name(request):
 
 
 def test_every_published_configuration_has_its_preset():
-    published = {"umea-gan", "umea-gan-paired", "umea-cyclegan-unet", "umea-cyclegan-resnet"}
-    assert published | {"synthct-unet", "synthct-gan-paired", "synthct-cyclegan"} <= set(preset_names())
+    published = {"umea-gan", "umea-gan-paired", "umea-cyclegan-unet", "umea-cyclegan-resnet", "umea-wgan"}
+    assert published | {
+        "synthct-unet",
+        "synthct-wgan-gp",
+        "synthct-pix2pix",
+        "pix2pix",
+        "synthct-gan-paired",
+        "synthct-cyclegan",
+    } <= set(preset_names())
 
 
 def test_preset_round_trips(name, tmp_path):
@@ -56,7 +63,7 @@ def test_preset_refuses_unknown_options(name):
 
 def test_published_numbers_carry_their_source():
     """Each line with a number or choice of a published preset ends in a comment, or repeats a line that has one."""
-    for path in PRESETS.glob("umea-*.yaml"):
+    for path in [*PRESETS.glob("umea-*.yaml"), PRESETS / "pix2pix.yaml"]:
         for line in path.read_text(encoding="utf-8").splitlines():
             bare = re.fullmatch(r"\s*(\w+):\s*(\S.*)", line)
             if bare and "#" not in line:
@@ -78,6 +85,50 @@ def test_umea_gan_is_row_a4():
     assert (paired.method["mae"], paired.method["mae_weight"]) == ("paired", 100)
     assert paired.networks == recipe.networks
     assert paired.optimisers == recipe.optimisers
+
+
+def test_umea_wgan_is_row_a6():
+    recipe, gan = load_recipe("umea-wgan"), load_recipe("umea-gan")
+    assert (recipe.method["constraint"], recipe.method["clip"]) == ("clip", 0.001)
+    assert recipe.method["critic_updates"] == 4
+    assert recipe.networks["critic"] == gan.networks["discriminator"]
+    assert recipe.networks["generator"] == {**gan.networks["generator"], "output": "linear"}
+    assert recipe.optimisers == {"generator": gan.optimisers["generator"], "critic": gan.optimisers["discriminator"]}
+    assert recipe.training == gan.training
+
+
+def test_pix2pix_is_as_published():
+    recipe = load_recipe("pix2pix")
+    assert recipe.data.paired
+    assert (recipe.method["l1_weight"], recipe.method["generator_loss"]) == (100, "non-saturating")
+    assert [recipe.networks[role]["norm"] for role in ("generator", "discriminator")] == ["batch", "batch"]
+    assert (recipe.networks["generator"]["depth"], recipe.networks["generator"]["dropout"]) == (8, 0.5)
+    for entry in recipe.optimisers.values():
+        assert (entry["name"], entry["lr"], entry["beta1"]) == ("adam", 2e-4, 0.5)
+    assert (recipe.training.batch, recipe.training.epochs) == (1, 200)
+    assert load_recipe("synthct-pix2pix").networks["generator"]["upsampling"] == "resize"
+
+
+def test_own_wgan_has_the_gradient_penalty_that_the_thesis_asks_for():
+    recipe, unet = load_recipe("synthct-wgan-gp"), load_recipe("synthct-unet")
+    assert (recipe.method["constraint"], recipe.method["penalty_weight"]) == ("penalty", 10)
+    assert recipe.networks["critic"]["norm"] == "none"
+    assert recipe.networks["generator"] == unet.networks["generator"]
+    assert (recipe.data, recipe.preparation) == (unet.data, unet.preparation)
+
+
+@pytest.mark.parametrize(
+    ("weight", "identity", "rate"), [("1", "1", "2e-5"), ("10", "0.1", "2e-3"), ("5", "null", "2e-4")]
+)
+def test_what_the_thesis_tried_with_its_cyclegan_can_be_asked_for(weight, identity, rate):
+    overrides = {"cycle_weight": weight, "identity_weight": identity}
+    overrides |= {f"optimisers.{role}.lr": rate for role in ("generator", "discriminator")}
+    recipe = load_recipe("umea-cyclegan-unet", overrides)
+    with torch.device("meta"):
+        method = build_method(recipe)
+    assert method.cycle_weight(0.5) == float(weight)
+    assert recipe.method["identity_weight"] == (None if identity == "null" else float(identity))
+    assert [optimiser.param_groups[0]["lr"] for optimiser in method.optimisers.values()] == [float(rate)] * 2
 
 
 @pytest.mark.parametrize("generator", ["unet", "resnet"])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from synthct.errors import UserError
 from synthct.methods.generation import frozen, preview
-from synthct.methods.losses import binary_cross_entropy, masked_l1, probability_error
+from synthct.methods.losses import Logits, binary_cross_entropy, masked_l1, probability_error
 from synthct.methods.method import Batch, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
 from synthct.networks.registry import build_network
@@ -130,7 +130,8 @@ class GAN:
     def _inside(self, image: Tensor, mask: Tensor) -> Tensor:
         return torch.where(mask > 0, image, -1.0) if self.body_only else image
 
-    def _noise(self, logits: Tensor) -> Tensor:
-        """One draw per image, in the shape (N, 1, ...) that fits its logits."""
+    def _noise(self, logits: Logits) -> Tensor:
+        """One draw per image, in the shape (N, 1, ...) that fits its logits, of all scales."""
+        logits = logits[0] if isinstance(logits, list) else logits
         shape = (len(logits), *[1] * (logits.dim() - 1))
         return self._label_noise * torch.rand(shape, device=logits.device)

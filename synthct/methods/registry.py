@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from synthct.errors import UserError
+from synthct.methods.conditional_gan import ConditionalGAN
 from synthct.methods.cyclegan import CycleGAN
 from synthct.methods.gan import GAN
 from synthct.methods.method import Method
@@ -18,6 +19,7 @@ from synthct.recipe import Recipe
 METHODS: dict[str, Callable[..., Method]] = {
     "regression": Regression,
     "gan": GAN,
+    "conditional-gan": ConditionalGAN,
     "cyclegan": CycleGAN,
     "wgan": WGAN,
 }

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from synthct.networks.d_disc import DDisc
+from synthct.networks.multiscale_patchgan import MultiscalePatchGAN
 from synthct.networks.patchgan import PatchGAN
+from synthct.networks.pix2pix_unet import Pix2PixUNet
 from synthct.networks.resnet_generator import ResNetGenerator
 from synthct.networks.unet import UNet
 from synthct.options import build
@@ -18,7 +20,9 @@ from synthct.options import build
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "resnet": ResNetGenerator,
+    "pix2pix-unet": Pix2PixUNet,
     "patchgan": PatchGAN,
+    "multiscale-patchgan": MultiscalePatchGAN,
     "d-disc": DDisc,
 }
 
