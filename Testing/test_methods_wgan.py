@@ -79,7 +79,7 @@ def test_penalty_is_taken_in_32_bit_and_reaches_every_weight():
     method = wgan(constraint="penalty")
     critic = method.networks["critic"]
     with torch.autocast("cpu", torch.bfloat16):
-        penalty = gradient_penalty(critic, *torch.randn(2, 3, 1, 32, 32))
+        penalty = gradient_penalty(critic, *torch.randn(2, 3, 1, 32, 32, dtype=torch.bfloat16))
     assert penalty.dtype == torch.float32
     penalty.backward()
     for name, parameter in critic.named_parameters():

@@ -21,7 +21,7 @@ def masked_l1(prediction: Tensor, target: Tensor, weight: Tensor | None = None) 
     prediction, target, weight
         (N, 1, rows, columns); a body mask of 0 and 1 is a weight. Where every weight is 0 the loss is 0.
     """
-    error = (_precise(prediction) - target).abs()
+    error = (precise(prediction) - target).abs()
     if weight is None:
         return error.mean()
     return (weight * error).sum() / weight.sum().clamp(min=torch.finfo(error.dtype).tiny)
@@ -48,16 +48,17 @@ def judgement(logits: Logits) -> Tensor:
     """Return one value per image, (N,): the mean over its patches, then over the scales (what a critic gives)."""
     if isinstance(logits, list):
         return torch.stack([judgement(scale) for scale in logits]).mean(dim=0)
-    return _precise(logits).flatten(1).mean(dim=1)
+    return precise(logits).flatten(1).mean(dim=1)
 
 
 def _over_scales(logits: Logits, loss: Callable[[Tensor], Tensor]) -> Tensor:
     if isinstance(logits, list):
-        return torch.stack([loss(_precise(scale)) for scale in logits]).mean()
-    return loss(_precise(logits))
+        return torch.stack([loss(precise(scale)) for scale in logits]).mean()
+    return loss(precise(logits))
 
 
-def _precise(values: Tensor) -> Tensor:
+def precise(values: Tensor) -> Tensor:
+    """Return ``values`` in 32 bit where they have fewer."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 

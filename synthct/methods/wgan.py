@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from synthct.errors import UserError
 from synthct.methods.generation import frozen, preview
-from synthct.methods.losses import judgement, masked_l1
+from synthct.methods.losses import judgement, masked_l1, precise
 from synthct.methods.method import Batch, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
 from synthct.networks.registry import build_network
@@ -171,6 +171,7 @@ def gradient_penalty(critic: nn.Module, real: Tensor, synthetic: Tensor) -> Tens
         (N, 1, rows, columns), not part of a graph; ε is drawn uniformly for each image. The norm is taken over
         the voxels of an image. 32 bit at least: the square of a small gradient is nothing in 16.
     """
+    real, synthetic = precise(real), precise(synthetic)
     with torch.autocast(real.device.type, enabled=False):
         share = torch.rand((len(real), 1, 1, 1), dtype=real.dtype, device=real.device)
         between = (share * real + (1 - share) * synthetic).requires_grad_()
