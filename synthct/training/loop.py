@@ -145,7 +145,8 @@ class Loop:
     def _step(self, batch: dict[str, Tensor]) -> None:
         step = self.standing.step
         torch.manual_seed(step_seed(self.recipe.training.seed, step, self.fabric.global_rank))
-        batch = self.fabric.strategy.precision.convert_input(self.fabric.to_device(batch))
+        kind = next(self._generator.parameters()).dtype  # not the 16 bits of mixed precision: HU need more
+        batch = {name: value.to(kind) for name, value in self.fabric.to_device(batch).items()}
         with self.fabric.autocast():
             losses = self.method.training_step(batch, self._update, step / self.plan.total)
         if self._ema is not None:
