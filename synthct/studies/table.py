@@ -21,10 +21,11 @@ COLUMNS = {
 
 
 def summary(scores: Mapping[str, Mapping[str, Scores]], baseline: str) -> dict[str, dict[str, Any]]:
-    """Return, per method and score: mean and sample SD over cases (None for a single one), difference and ratio to ``baseline``, and p.
+    """Return, per method and score: mean and sample SD over cases, difference and ratio to ``baseline``, and p.
 
-    ``p`` is of Wilcoxon's signed-rank test over the cases that both have (two-sided); None below six cases, where
-    the test cannot reach 5 %. Cases in which a score is not defined are left out and counted in ``cases``.
+    The SD of a single case is None. ``p`` is of Wilcoxon's signed-rank test over the cases that both have
+    (two-sided); None below six cases, where the test cannot reach 5 %. Cases in which a score is not defined are left
+    out and counted in ``cases``.
     """
     return {
         method: {name: _cell(scores, method, name, baseline) for name in COLUMNS} for method in scores if scores[method]
