@@ -83,7 +83,8 @@ def register(
     events
         Told about the steps, and warned when identity is kept.
     seed
-        Of the voxels drawn for the metric. One thread is used, so the same seed gives the same transform.
+        Of the voxels drawn for the metric. One thread is used, so that the same seed gives the same transform, but for
+        the last digits (1e-6 mm).
 
     Raises
     ------
