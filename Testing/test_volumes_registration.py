@@ -120,8 +120,7 @@ def test_the_spline_finds_a_bend_that_the_rigid_one_cannot_and_repeats_itself(mo
     assert smallest_jacobian(spline.transform, mask) > 0.1
     again = register(mr, bent, "bspline", mask)
     for point in LANDMARKS.tolist():
-        places = (again.transform.TransformPoint(point), spline.transform.TransformPoint(point))
-        assert np.allclose(*places, rtol=0, atol=1e-6)  # mm
+        assert again.transform.TransformPoint(point) == spline.transform.TransformPoint(point)
 
 
 def test_the_affine_one_finds_a_stretch():

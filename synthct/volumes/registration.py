@@ -8,6 +8,8 @@ measures on the same voxels agree; otherwise the images stay where the scanner p
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +61,18 @@ class Registration:
     reason: str
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let ITK use one thread: several add up a B-spline's gradient in any order, and the descent goes elsewhere."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+@_one_thread()
 def register(
     fixed: sitk.Image,
     moving: sitk.Image,
@@ -83,8 +97,7 @@ def register(
     events
         Told about the steps, and warned when identity is kept.
     seed
-        Of the voxels drawn for the metric. One thread is used, so that the same seed gives the same transform, but for
-        the last digits (1e-6 mm).
+        Of the voxels drawn for the metric. One thread is used, so that the same seed gives the same transform.
 
     Raises
     ------
@@ -166,7 +179,6 @@ class _Pair:
 
     def method(self, level: float, voxels: int | None = None) -> sitk.ImageRegistrationMethod:
         method = sitk.ImageRegistrationMethod()
-        method.SetNumberOfThreads(1)
         method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=40)
         method.SetInterpolator(sitk.sitkLinear)
         method.SetMetricFixedMask(self.levels[level][2])
