@@ -50,10 +50,17 @@ class Events:
             self._listener(event)
 
     def progress(self, done: float, total: float, task: str = "", message: str = "") -> None:
-        """Report that ``done`` of ``total`` units of ``task`` are finished; the time left is estimated here."""
+        """Report that ``done`` of ``total`` units of ``task`` are finished; the time left is estimated here.
+
+        The estimate counts from the first unit on: what came before it, loading say, does not come again.
+        """
         now = time.monotonic()
-        first_time, first_done = self._started.setdefault(task, (now, done))
-        eta = (now - first_time) / (done - first_done) * (total - done) if done > first_done else None
+        first_time, first_done = self._started.get(task, (now, done))
+        eta = None
+        if first_done and done > first_done:
+            eta = (now - first_time) / (done - first_done) * (total - done)
+        else:
+            self._started[task] = (now, done)
         self.emit(
             "progress",
             task=task,
