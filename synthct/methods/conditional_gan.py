@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from synthct.errors import UserError
-from synthct.methods.generation import frozen, preview
+from synthct.methods.generation import air_outside, frozen
 from synthct.methods.losses import binary_cross_entropy, least_squares, masked_l1
-from synthct.methods.method import Batch, Update
+from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
 from synthct.networks.registry import build_network
 from synthct.recipe import Recipe
@@ -19,7 +19,7 @@ REAL, SYNTHETIC = 1.0, 0.0
 """Isola et al.'s labels."""
 
 
-class ConditionalGAN:
+class ConditionalGAN(Method):
     """A generator MR → CT against a discriminator that judges whether a CT belongs to an MR, and λ · |sCT − CT|.
 
     Parameters
@@ -92,8 +92,8 @@ class ConditionalGAN:
         self._schedules.apply(progress)
         generator, discriminator = self.networks["generator"], self.networks["discriminator"]
         mr = batch["input"]
-        synthetic = self._inside(generator(mr), batch["mask"])
-        real = self._inside(batch["target"], batch["mask"])
+        synthetic = air_outside(generator(mr), batch["mask"], self.body_only)
+        real = air_outside(batch["target"], batch["mask"], self.body_only)
 
         losses = {
             "d_real": self._adversarial(discriminator(torch.cat([mr, real], dim=1)), REAL),
@@ -110,15 +110,3 @@ class ConditionalGAN:
             losses["g_l1"] = masked_l1(synthetic, real, batch["mask"] if self.body_only else None)
             update("generator", losses["g_adversarial"] + self._l1_weight * losses["g_l1"])
         return {name: value.detach() for name, value in losses.items()}
-
-    def preview(self, batch: Batch) -> Tensor:
-        return preview(self.networks["generator"], batch)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-    def _inside(self, image: Tensor, mask: Tensor) -> Tensor:
-        return torch.where(mask > 0, image, -1.0) if self.body_only else image

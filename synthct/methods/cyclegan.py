@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from synthct.errors import UserError
-from synthct.methods.generation import frozen, preview
+from synthct.methods.generation import frozen
 from synthct.methods.image_pool import ImagePool
 from synthct.methods.losses import least_squares, masked_l1
-from synthct.methods.method import Batch, Update
+from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
 from synthct.networks.registry import build_network
 from synthct.recipe import Recipe
@@ -19,7 +19,7 @@ REAL, SYNTHETIC = 1.0, 0.0
 """Zhu et al.'s labels; the text leaves them open."""
 
 
-class CycleGAN:
+class CycleGAN(Method):
     """Two generators, MR → CT and back, two discriminators, and the demand that a round trip ends where it began.
 
     Parameters
@@ -124,9 +124,6 @@ class CycleGAN:
     def cycle_weight(self, progress: float) -> float:
         """Return the weight of the round trip at ``progress``, 0 to 1."""
         return self._cycle_weight + progress * (self._cycle_weight_end - self._cycle_weight)
-
-    def preview(self, batch: Batch) -> Tensor:
-        return preview(self.networks["generator"], batch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the image pools."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from synthct.errors import UserError
-from synthct.methods.generation import frozen, preview
+from synthct.methods.generation import air_outside, frozen
 from synthct.methods.losses import Logits, binary_cross_entropy, masked_l1, probability_error
-from synthct.methods.method import Batch, Update
+from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
 from synthct.networks.registry import build_network
 from synthct.recipe import Recipe
@@ -19,7 +19,7 @@ REAL, SYNTHETIC = 0.0, 1.0
 """The text's labels; the usual ones are the other way round."""
 
 
-class GAN:
+class GAN(Method):
     """A generator MR → CT against a discriminator that sees CT and sCT only, never the MR.
 
     Parameters
@@ -94,8 +94,8 @@ class GAN:
         generator, discriminator = self.networks["generator"], self.networks["discriminator"]
 
         # Step 1: synthetic images. G does not change until step 4, so that one pass serves both.
-        synthetic = self._inside(generator(batch["input"]), batch["mask"])
-        real = self._inside(batch["target"], batch.get("target_mask", batch["mask"]))
+        synthetic = air_outside(generator(batch["input"]), batch["mask"], self.body_only)
+        real = air_outside(batch["target"], batch.get("target_mask", batch["mask"]), self.body_only)
 
         # Step 2: D on real images, label 0 + noise.
         logits = discriminator(real)
@@ -117,18 +117,6 @@ class GAN:
                 loss = loss + self._mae_weight * losses["g_l1"]
             update("generator", loss)
         return {name: value.detach() for name, value in losses.items()}
-
-    def preview(self, batch: Batch) -> Tensor:
-        return preview(self.networks["generator"], batch)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-    def _inside(self, image: Tensor, mask: Tensor) -> Tensor:
-        return torch.where(mask > 0, image, -1.0) if self.body_only else image
 
     def _noise(self, logits: Logits) -> Tensor:
         """One draw per image, in the shape (N, 1, ...) that fits its logits, of all scales."""

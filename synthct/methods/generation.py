@@ -8,10 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from synthct.methods.method import Batch
 
-
-def preview(generator: nn.Module, batch: Batch) -> Tensor:
+def preview(generator: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     """Return the generator's output for ``batch["input"]`` in eval mode, without gradients; its mode is restored."""
     training = generator.training
     generator.eval()
@@ -19,6 +17,11 @@ def preview(generator: nn.Module, batch: Batch) -> Tensor:
         output: Tensor = generator(batch["input"])
     generator.train(training)
     return output
+
+
+def air_outside(image: Tensor, mask: Tensor, body_only: bool) -> Tensor:
+    """Return what a discriminator sees of (N, 1, rows, columns): with ``body_only`` air (−1) outside the mask."""
+    return torch.where(mask > 0, image, -1.0) if body_only else image
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from synthct.methods.generation import preview
+
 Update = Callable[[str, Tensor], None]
 """``update(optimiser, loss)``: clear the gradients of that optimiser's parameters, backward, (all-reduce), step."""
 
@@ -51,12 +53,13 @@ class Method(Protocol):
 
     def preview(self, batch: Batch) -> Tensor:
         """Return the target's prediction (N, 1, rows, columns), scaled: no gradients, networks in eval mode."""
-        ...
+        return preview(self.networks[self.generator_role], batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs beside networks and optimisers: tensors and plain values."""
-        ...
+        """Return what a resumed run needs beside networks and optimisers: tensors and plain values; here nothing."""
+        return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
-        ...
+        if state:
+            raise ValueError(f"{type(self).__name__} keeps no state, got {sorted(state)}")

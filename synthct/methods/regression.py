@@ -5,16 +5,13 @@ It is the rival that every GAN must beat (REFERENCE F: the best paired MR→CT t
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from synthct.errors import UserError
-from synthct.methods.generation import preview
 from synthct.methods.losses import masked_l1
-from synthct.methods.method import Batch, Update
+from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
 from synthct.networks.registry import build_network
 from synthct.recipe import Recipe
@@ -22,7 +19,7 @@ from synthct.volumes.hu import TISSUES
 from synthct.volumes.scaling import make_scaling
 
 
-class Regression:
+class Regression(Method):
     """Mean absolute error between generator output and CT, per voxel.
 
     Parameters
@@ -66,15 +63,6 @@ class Regression:
         loss = masked_l1(prediction, target, self._weight(target, batch["mask"]))
         update("generator", loss)
         return {"l1": loss.detach()}
-
-    def preview(self, batch: Batch) -> Tensor:
-        return preview(self.networks["generator"], batch)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
 
     def _weight(self, target: Tensor, mask: Tensor) -> Tensor | None:
         weight = mask.to(target.dtype) if self.body_only else None

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from synthct.errors import UserError
-from synthct.methods.generation import frozen, preview
+from synthct.methods.generation import air_outside, frozen
 from synthct.methods.losses import judgement, masked_l1, precise
-from synthct.methods.method import Batch, Update
+from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
 from synthct.networks.registry import build_network
 from synthct.recipe import Recipe
 
 
-class WGAN:
+class WGAN(Method):
     """A generator MR → CT against a critic f whose E f(CT) − E f(sCT) estimates the distance of the distributions.
 
     Every batch is one update of the critic; after every ``critic_updates``-th the generator is updated with that
@@ -120,8 +120,8 @@ class WGAN:
         last = (self._done + 1) % self._critic_updates == 0
 
         with torch.set_grad_enabled(last):
-            synthetic = self._inside(generator(batch["input"]), batch["mask"])
-        real = self._inside(batch["target"], batch.get("target_mask", batch["mask"]))
+            synthetic = air_outside(generator(batch["input"]), batch["mask"], self.body_only)
+        real = air_outside(batch["target"], batch.get("target_mask", batch["mask"]), self.body_only)
 
         shown = synthetic.detach()
         losses = {"critic": judgement(critic(shown)).mean() - judgement(critic(real)).mean()}
@@ -146,18 +146,12 @@ class WGAN:
         self._done += 1
         return {name: value.detach() for name, value in losses.items()}
 
-    def preview(self, batch: Batch) -> Tensor:
-        return preview(self.networks["generator"], batch)
-
     def state_dict(self) -> dict[str, Any]:
         """Return how many updates the critic has had: when the generator's turn comes."""
         return {"critic_updates": self._done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._done = state["critic_updates"]
-
-    def _inside(self, image: Tensor, mask: Tensor) -> Tensor:
-        return torch.where(mask > 0, image, -1.0) if self.body_only else image
 
 
 def gradient_penalty(critic: nn.Module, real: Tensor, synthetic: Tensor) -> Tensor:
