@@ -8,6 +8,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from synthct.errors import UserError
@@ -19,7 +20,7 @@ Built = TypeVar("Built")
 
 
 def typed(kind: Any, content: Any, origin: str, key: str = "") -> Any:
-    """Convert plain values to ``kind``: a dataclass, a tuple, list, dict, ``Literal``, union or plain type.
+    """Convert plain values to ``kind``: a dataclass, a tuple, list, dict, ``Literal``, union, path or plain type.
 
     Raises
     ------
@@ -51,6 +52,8 @@ def typed(kind: Any, content: Any, origin: str, key: str = "") -> Any:
             raise UserError(f"{where} must hold keys and values.", f"It is {content!r}.")
         value_kind = arguments[1] if arguments else Any
         return {name: typed(value_kind, value, origin, f"{key}.{name}") for name, value in content.items()}
+    if kind is Path and isinstance(content, str):
+        return Path(content)
     if kind is float and isinstance(content, int | float) and not isinstance(content, bool):
         return float(content)
     if kind is Any or (isinstance(content, kind) and not (kind is int and isinstance(content, bool))):

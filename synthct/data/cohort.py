@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +87,6 @@ class _Manifest:
     preparation: Preparation | None = None
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A case as it stands in the manifest: paths as text."""
-
-    id: str
-    mr: str
-    ct: str
-    mask: str | None = None
-    mr_series: str | None = None
-    ct_series: str | None = None
-    patient: str | None = None
-    sex: str | None = None
-    diagnosis: str | None = None
-    centre: str | None = None
-    excluded: str | None = None
-    findings: tuple[str, ...] = field(default_factory=tuple)
-
-
 def read_cohort(path: Path | str) -> Cohort:
     """Read a manifest; relative paths in it are taken from its own folder.
 
@@ -128,7 +110,7 @@ def read_cohort(path: Path | str) -> Cohort:
             f"The cohort {path} has format {manifest.format}.", f"This version reads up to {FORMAT}.", "Update synthct."
         )
     root = path.resolve().parent
-    cases = tuple(_case(typed(_Entry, entry, str(path), "cases"), root, path) for entry in manifest.cases)
+    cases = tuple(_case(typed(Case, entry, str(path), "cases"), root, path) for entry in manifest.cases)
     seen: set[str] = set()
     for case in cases:
         if case.id.casefold() in seen:
@@ -139,7 +121,9 @@ def read_cohort(path: Path | str) -> Cohort:
     return Cohort(cases, root, manifest.preparation)
 
 
-def _case(entry: _Entry, root: Path, manifest: Path) -> Case:
+def _case(entry: Case, root: Path, manifest: Path) -> Case:
+    """Check an entry and find its files."""
+
     def found(name: str) -> Path | None:
         text = getattr(entry, name)
         if text is None:
@@ -157,10 +141,9 @@ def _case(entry: _Entry, root: Path, manifest: Path) -> Case:
         raise UserError(
             f"The case id {entry.id!r} in {manifest} cannot be a file name.", todo="Use letters, digits, - and _."
         )
-    values = {item.name: getattr(entry, item.name) for item in dataclasses.fields(Case)}
     mr, ct = found("mr"), found("ct")
     assert mr is not None and ct is not None
-    return Case(**{**values, "mr": mr, "ct": ct, "mask": found("mask")})
+    return dataclasses.replace(entry, mr=mr, ct=ct, mask=found("mask"))
 
 
 def write_cohort(cohort: Cohort, path: Path | str, overwrite: bool = False) -> None:
