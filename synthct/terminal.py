@@ -37,7 +37,7 @@ class Terminal:
     def _progress(self, event: dict[str, Any]) -> None:
         total = event["total"] or 1
         share = min(max(event["done"] / total, 0.0), 1.0)
-        eta = f", {_duration(event['eta_s'])} left" if event["eta_s"] is not None and share < 1 else ""
+        eta = f", {duration(event['eta_s'])} left" if event["eta_s"] is not None and share < 1 else ""
         label = " ".join(part for part in (event["task"], event["message"]) if part)
         if self._bar:
             width = max(min(shutil.get_terminal_size().columns - len(label) - 30, 40), 10)
@@ -57,7 +57,8 @@ def print_json(event: dict[str, Any]) -> None:
     print(json.dumps(event, ensure_ascii=False), flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as a person would say them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -10,6 +10,7 @@ import qt
 
 from synthct.scene.cards import error_html, score_rows
 from synthct.scene.translation import Translation
+from synthct.terminal import duration
 
 
 def show_progress(bar: qt.QProgressBar, label: qt.QLabel, event: Mapping[str, Any] | None, waiting: str) -> None:
@@ -60,12 +61,3 @@ def result_html(translation: Translation) -> str:
         lines.append(f"<b>{html.escape(node.GetName())}</b> is in the scene, shown over the MR.")
     lines += [f"<span style='color:#b9770e'>{html.escape(text)}</span>" for text in translation.warnings]
     return "<br>".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person would say them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
