@@ -25,7 +25,7 @@ from synthct.events import SILENT, Events, read_events
 from synthct.recipe import Recipe
 from synthct.studies.baselines import constant_ct, interpolated_slices
 from synthct.synthesis.model_file import Model, load_model
-from synthct.synthesis.translate import translate
+from synthct.synthesis.prepared import axial_image, translate_prepared
 from synthct.training.run import resume, train
 from synthct.volumes.hu import AIR_HU
 from synthct.volumes.lookup import IntensityLookup
@@ -156,7 +156,7 @@ def _test(
         ct, mask = np.asarray(volume.ct), test_mask(volume, split)
         mr = np.asarray(volume.mr)
         synthetic = _translated(mr, volume, model, device, events)
-        write_image(_image(synthetic, volume), run / "test" / f"{case}.nii.gz", overwrite=True)
+        write_image(axial_image(synthetic, volume.spacing), run / "test" / f"{case}.nii.gz", overwrite=True)
         found[name][case] = score_arrays(ct, synthetic, mask)
         if split.slabs:
             order = np.random.default_rng(0).permutation(len(mr))
@@ -209,19 +209,9 @@ def _training_slabs(volumes: Mapping[str, Volume], split: Split) -> list[tuple[V
 def _translated(
     mr: NDArray[np.generic], volume: Volume, model: Model, device: str, events: Events
 ) -> NDArray[np.int16]:
-    """Translate an MR that is prepared already, in the first plane that the model was trained on, as it is applied."""
-    prepared = Model(model.network, {**model.card, "bias_correction": False, "spacing": None})
-    body = _image(np.asarray(volume.mask), volume) if model.card["body_only"] else None
-    synthetic = translate(
-        _image(mr, volume), prepared, planes=(model.card["planes"][0],), mask=body, device=device, events=events
-    )
-    return sitk.GetArrayFromImage(synthetic)
-
-
-def _image(array: NDArray[np.generic], volume: Volume) -> sitk.Image:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(volume.spacing)
-    return image
+    """Translate an MR on the grid of ``volume`` as the model is applied."""
+    body = volume.mask if model.card["body_only"] else None
+    return translate_prepared(model, mr, volume.spacing, body, device, events)
 
 
 def _scaled_mr(volume: Volume, recipe: Recipe) -> NDArray[np.float32]:
@@ -232,6 +222,6 @@ def _scaled_mr(volume: Volume, recipe: Recipe) -> NDArray[np.float32]:
 def _shifted(ct: NDArray[np.generic], volume: Volume) -> NDArray[np.generic]:
     """The CT moved to the left by 2 mm: what misalignment alone costs."""
     moved = sitk.Resample(
-        _image(ct, volume), sitk.TranslationTransform(3, (SHIFT_MM, 0, 0)), sitk.sitkLinear, float(AIR_HU)
+        axial_image(ct, volume.spacing), sitk.TranslationTransform(3, (SHIFT_MM, 0, 0)), sitk.sitkLinear, float(AIR_HU)
     )
     return sitk.GetArrayFromImage(moved)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from synthct.errors import UserError
 from synthct.evaluation.image_scores import SYNTHRAD_2023, mae, psnr
 from synthct.events import Events
 from synthct.synthesis.model_file import Model
-from synthct.synthesis.translate import translate
+from synthct.synthesis.prepared import translate_prepared
 from synthct.volumes.scaling import make_scaling
 
 MAE, PSNR = "validation/mae_hu", "validation/psnr_synthrad2023_db"
@@ -71,22 +70,16 @@ def _translated(
     network: nn.Module, card: Mapping[str, Any], volume: Volume, slab: Slab, device: str, events: Events
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Synthetic CT, CT (HU) and mask of the scored slices, z, y, x."""
-    card = {**card, "bias_correction": False, "spacing": None}
+    card = dict(card)
     first, last = 0, volume.shape[0]
     if slab is not None:  # only the slab and its neighbours are translated, scaled as the whole volume is
         first, last = max(0, slab[0] - card["neighbours"]), min(last, slab[1] + card["neighbours"])
         card["input_scaling"] = make_scaling(card["input_scaling"]).fit(volume.mr, volume.mask).to_dict()
-    image, body = (_image(array[first:last], volume) for array in (volume.mr, volume.mask))
     start, stop = slab or (first, last)
     ct, mask = np.asarray(volume.ct[start:stop]), np.asarray(volume.mask[start:stop]) > 0
     if not mask.any():
         return ct, ct, mask
     # The body is known already; to find it again in every volume and epoch would take longer than the network.
-    result = translate(image, Model(network, card), (card["planes"][0],), body, device, events=events)
-    return sitk.GetArrayFromImage(result)[start - first : stop - first], ct, mask
-
-
-def _image(array: NDArray[Any], volume: Volume) -> sitk.Image:
-    image = sitk.GetImageFromArray(np.asarray(array))
-    image.SetSpacing(volume.spacing)
-    return image
+    mr, body = volume.mr[first:last], volume.mask[first:last]
+    synthetic = translate_prepared(Model(network, card), mr, volume.spacing, body, device, events)
+    return synthetic[start - first : stop - first], ct, mask
