@@ -19,13 +19,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="MASK",
         help="score only where this mask is not 0, or `auto`: in the CT's body; default: everywhere",
     )
+    parser.add_argument(
+        "--also",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="SCT",
+        help="further outputs of a stochastic method for the same input: adds how much they differ (diversity_hu)",
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="where to write the scores")
     parser.add_argument("--csv", type=Path, help="write the scores as one line of CSV, too")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
-    from synthct.evaluation.report import score_pair, write_csv, write_json
+    from synthct.evaluation.report import score_diversity, score_pair, write_csv, write_json
     from synthct.volumes.body import body_mask
     from synthct.volumes.read import read_image
 
@@ -40,7 +48,11 @@ def run(options: argparse.Namespace, events: Events) -> None:
     if options.mask == "auto":
         mask, region = body_mask(reference, "ct"), f"The body in {options.reference}"
     names = (str(options.reference), str(options.synthetic), region)
-    scores = score_pair(reference, read_image(options.synthetic), mask, names)
+    synthetic = read_image(options.synthetic)
+    scores = score_pair(reference, synthetic, mask, names)
+    if options.also:
+        outputs = [synthetic, *(read_image(path) for path in options.also)]
+        scores.values.update(score_diversity(outputs, [str(options.synthetic), *map(str, options.also)], mask))
     content = scores.to_dict()
     write_json(content, options.output)
     if options.csv:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from synthct.errors import UserError
+from synthct.evaluation.artefacts import BORDER_MM, checkerboard_ratio, diversity, slice_jump
 from synthct.evaluation.image_scores import SYNTHRAD_2023, SYNTHRAD_2025, dice, mae, mean_error, psnr, tissue_mask
 from synthct.evaluation.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
-from synthct.volumes.geometry import array_of, resample_onto, same_grid
+from synthct.volumes.geometry import array_of, axial_order, axial_view, require_same_grid, resample_onto, same_grid
 from synthct.volumes.hu import AIR_HU, TISSUES
 from synthct.whole_file import write_whole
 
@@ -40,6 +41,16 @@ DEFINITIONS: dict[str, str] = {
     },
     "dice_bone": f"Dice overlap of bone, HU ≥ {_BONE:g} in each image; null where neither has any.",
     "dice_air": f"Dice overlap of air, HU < {_AIR:g} in each image; null where neither has any.",
+    "slice_jump": "Mean absolute change of the error (synthetic minus reference) from axial slice to slice over that "
+    "within the slices, per mm, at one distance: the largest of the three spacings; 1 or less: no jumps. The mask "
+    f"eroded by {BORDER_MM:g} mm in every axial slice.",
+    **{
+        f"checkerboard_stride{stride}": "Share of the in-plane spectral energy (axial slices, mean taken away, Hann "
+        f"window) within 1/32 cycles per voxel of {where} along rows, columns or both: synthetic over reference. "
+        "Well above 1: a checkerboard."
+        for stride, where in ((2, "1/2 cycle per voxel"), (4, "1/4 and 1/2 cycles per voxel, 1/2 alone left out,"))
+    },
+    "diversity_hu": "Mean absolute difference in HU between two outputs for one input, over all pairs.",
 }
 
 
@@ -106,7 +117,39 @@ def score_pair(
             "There is nothing to score.",
             "Give a mask that covers the body.",
         )
-    return score_arrays(*arrays, inside, notes)
+    scores = score_arrays(*arrays, inside, notes)
+    order, _ = axial_order(reference)
+    spacing = [reference.GetSpacing()[axis] for axis in order]
+    axial = [None if array is None else axial_view(array, reference) for array in (*arrays, inside)]
+    scores.values.update(_artefacts(axial[0], axial[1], axial[2], spacing, scores.notes))
+    return scores
+
+
+def score_diversity(
+    outputs: Sequence[sitk.Image], names: Sequence[str], mask: sitk.Image | None = None
+) -> dict[str, float]:
+    """Return ``diversity_hu`` of several outputs of one stochastic method for one input.
+
+    Parameters
+    ----------
+    outputs
+        In HU, on one grid.
+    names
+        What messages call them.
+    mask
+        Voxels other than 0 count; resampled (nearest) where it is on another grid. None: everywhere.
+
+    Raises
+    ------
+    UserError
+        Outputs on different grids.
+    """
+    for output, name in zip(outputs, names, strict=True):
+        require_same_grid(outputs[0], output, (str(names[0]), str(name)))
+    if mask is not None:
+        mask = resample_onto(mask, outputs[0], interpolation="nearest", outside=0)
+    inside = None if mask is None else array_of(mask) != 0
+    return {"diversity_hu": diversity([array_of(output) for output in outputs], inside)}
 
 
 def _require_overlap(reference: sitk.Image, synthetic: sitk.Image, names: tuple[str, str, str]) -> None:
@@ -126,8 +169,13 @@ def score_arrays(
     synthetic: NDArray[np.generic],
     mask: NDArray[np.bool_] | None = None,
     notes: list[str] | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> Scores:
-    """Score two arrays (z, y, x, HU) of one shape over ``mask`` (None: everywhere)."""
+    """Score two arrays (z, y, x, HU) of one shape over ``mask`` (None: everywhere).
+
+    ``spacing`` is x, y, z in mm of arrays that lie axial (z through the slices); without it slice jump and
+    checkerboard are left out.
+    """
     notes = list(notes or [])
     values = {
         "mae_hu": mae(reference, synthetic, mask),
@@ -156,8 +204,25 @@ def score_arrays(
         values[f"dice_{tissue}"] = dice(
             tissue_mask(reference, tissue) & everywhere, tissue_mask(synthetic, tissue) & everywhere
         )
+    if spacing is not None:
+        values.update(_artefacts(reference, synthetic, mask, spacing, notes))
     region_name = "whole image, unmasked" if mask is None else "inside the mask"
     return Scores(values, region_name, int(np.count_nonzero(everywhere)), notes)
+
+
+def _artefacts(
+    reference: NDArray[Any],
+    synthetic: NDArray[Any],
+    mask: NDArray[Any] | None,
+    spacing: Sequence[float],
+    notes: list[str],
+) -> dict[str, float]:
+    """Slice jump and checkerboards of axial arrays."""
+    jump = slice_jump(reference, synthetic, spacing, mask)
+    if math.isnan(jump):
+        notes.append("The slice jump is left out: the error is the same everywhere, or the mask is too small.")
+    ratios = {f"checkerboard_stride{n}": checkerboard_ratio(reference, synthetic, n, mask) for n in (2, 4)}
+    return {"slice_jump": jump, **ratios}
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
