@@ -4,32 +4,71 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from synthct.errors import UserError
 from synthct.events import Events
 
+if TYPE_CHECKING:
+    from synthct.data.checks import CaseCheck
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folder", type=Path, metavar="DIR", help="folder with the cases: NIfTI, NRRD, MetaImage or DICOM"
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="folder with the cases (NIfTI, NRRD, MetaImage or DICOM), or a manifest to be checked again",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="the manifest to write")
     parser.add_argument("--table", type=Path, metavar="CSV", help="columns id, patient, sex, diagnosis, centre")
+    parser.add_argument("--thumbnails", type=Path, metavar="DIR", help="write a small picture of each case here")
     parser.add_argument("--overwrite", action="store_true", help="replace a manifest that exists")
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.data.checks import check_cohort, table, without_bad_cases
-    from synthct.data.cohort import write_cohort
+    from synthct.data.cohort import read_cohort, write_cohort
     from synthct.data.discovery import find_cases
 
     if options.output.exists() and not options.overwrite:
         raise UserError(f"{options.output} exists.", "Nothing is replaced unasked.", "Add --overwrite, or rename it.")
-    cohort, leftovers = find_cases(options.folder, options.table)
+    again = options.folder.is_file()
+    cohort, leftovers = (read_cohort(options.folder), []) if again else find_cases(options.folder, options.table)
     checks = check_cohort(cohort, events)
     checked = without_bad_cases(cohort, checks)
     print(table(checks, leftovers))
     write_cohort(checked, options.output, overwrite=options.overwrite)
     excluded = [case.id for case in checked if case.excluded]
-    events.result(output=str(options.output), cases=len(checked.used), excluded=excluded)
+    events.result(
+        output=str(options.output),
+        cases=len(checked.used),
+        excluded=excluded,
+        checks=[_plain(check, _thumbnail(check, options.thumbnails)) for check in checks],
+        leftovers=[str(finding) for finding in leftovers],
+    )
     print(f"{len(checked.used)} of {len(cohort)} cases can be used; the manifest is {options.output}.")
+
+
+def _thumbnail(check: CaseCheck, folder: Path | None) -> str | None:
+    """Draw a case that can be read; return the picture's path."""
+    from synthct.data.thumbnails import write_thumbnail
+
+    if folder is None or check.size is None:
+        return None
+    path = folder.absolute() / f"{check.case.id}.png"
+    write_thumbnail(check.case, path)
+    return str(path)
+
+
+def _plain(check: CaseCheck, thumbnail: str | None) -> dict[str, Any]:
+    """What a table shows of one case."""
+    return {
+        "id": check.case.id,
+        "level": check.level,
+        "findings": [str(finding) for finding in check.findings],
+        "size": check.size,
+        "spacing": check.spacing,
+        "body_dice": check.agreement.body_dice if check.agreement is not None else None,
+        "thumbnail": thumbnail,
+    }

@@ -1,0 +1,60 @@
+"""A small picture of a case, MR beside CT, by which a person sees a mix-up at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from synthct.data.cohort import Case
+from synthct.volumes.geometry import to_axial
+from synthct.volumes.hu import AIR_HU
+from synthct.volumes.read import read_image
+
+SIDE = 96
+"""Pixels of each of the two pictures."""
+WINDOW_HU = (-500.0, 1000.0)
+_MR_PERCENTILES = (1.0, 99.0)
+
+
+def write_thumbnail(case: Case, path: Path) -> None:
+    """Write the MR's middle axial slice and the CT at the same place, side by side, as a grey PNG of 192 × 96 pixels.
+
+    The CT is shown where its own file puts it, unregistered: a pair that does not fit is seen not to fit.
+
+    Raises
+    ------
+    UserError
+        An image cannot be read.
+    """
+    mr, ct = to_axial(read_image(case.mr, case.mr_series)), to_axial(read_image(case.ct, case.ct_series))
+    plane = _middle_plane(mr)
+    lowest = float(sitk.GetArrayViewFromImage(mr).min())
+    mr_slice, ct_slice = (_slice(image, plane, outside) for image, outside in ((mr, lowest), (ct, AIR_HU)))
+    low, high = np.percentile(mr_slice, _MR_PERCENTILES)
+    both = np.concatenate([_grey(mr_slice, float(low), float(high)), _grey(ct_slice, *WINDOW_HU)], axis=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.GetImageFromArray(both), str(path))
+
+
+def _middle_plane(image: sitk.Image) -> sitk.Image:
+    """Return an empty square of SIDE × SIDE × 1 voxels that holds the middle slice of an axial image."""
+    size, spacing = np.array(image.GetSize()), np.array(image.GetSpacing())
+    pixel = float(max(size[:2] * spacing[:2])) / SIDE
+    plane = sitk.Image(SIDE, SIDE, 1, sitk.sitkUInt8)
+    plane.SetSpacing((pixel, pixel, float(spacing[2])))
+    plane.SetDirection(image.GetDirection())
+    centre = np.array(image.TransformContinuousIndexToPhysicalPoint([*((size[:2] - 1) / 2), float(size[2] // 2)]))
+    directions = np.array(image.GetDirection()).reshape(3, 3)
+    plane.SetOrigin((centre - directions @ np.array([(SIDE - 1) / 2 * pixel] * 2 + [0.0])).tolist())
+    return plane
+
+
+def _slice(image: sitk.Image, plane: sitk.Image, outside: float) -> np.ndarray:
+    shown = sitk.Resample(image, plane, sitk.Transform(), sitk.sitkLinear, outside, sitk.sitkFloat32)
+    return sitk.GetArrayFromImage(shown)[0]
+
+
+def _grey(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return (np.clip((values - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
