@@ -13,6 +13,7 @@ from synthct.networks.multiscale_patchgan import MultiscalePatchGAN
 from synthct.networks.patchgan import PatchGAN
 from synthct.networks.pix2pix_unet import Pix2PixUNet
 from synthct.networks.registry import NETWORKS, build_network
+from synthct.networks.residual_encoder_unet import ResidualEncoderUNet
 from synthct.networks.resnet_generator import ResNetGenerator
 from synthct.networks.unet import UNet
 
@@ -286,4 +287,5 @@ def test_wrong_entries_are_refused_by_name(entry, words):
 
 
 def test_every_network_is_registered():
-    assert set(NETWORKS.values()) == {UNet, ResNetGenerator, Pix2PixUNet, PatchGAN, MultiscalePatchGAN, DDisc}
+    generators = {UNet, ResNetGenerator, Pix2PixUNet, ResidualEncoderUNet}
+    assert set(NETWORKS.values()) == generators | {PatchGAN, MultiscalePatchGAN, DDisc}

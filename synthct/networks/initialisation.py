@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-Initialisation = Literal["default", "normal", "glorot"]
+Initialisation = Literal["default", "normal", "glorot", "he"]
 
 
 def initialise(network: nn.Module, kind: Initialisation) -> None:
@@ -18,6 +18,7 @@ def initialise(network: nn.Module, kind: Initialisation) -> None:
         ``default``: as PyTorch has drawn them (uniform, Kaiming's fan-in rule with a = √5).
         ``normal``: N(0, 0.02), biases 0: DCGAN, pix2pix, CycleGAN (row D1).
         ``glorot``: Glorot uniform, biases 0: what Keras does when nothing is said.
+        ``he``: He normal for leaky ReLUs of slope 0.01, biases 0: nnU-Net.
     """
     if kind == "default":
         return
@@ -25,6 +26,8 @@ def initialise(network: nn.Module, kind: Initialisation) -> None:
         if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
             if kind == "normal":
                 nn.init.normal_(module.weight, 0.0, 0.02)
+            elif kind == "he":
+                nn.init.kaiming_normal_(module.weight, a=0.01)
             else:
                 nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:

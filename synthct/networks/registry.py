@@ -13,6 +13,7 @@ from synthct.networks.d_disc import DDisc
 from synthct.networks.multiscale_patchgan import MultiscalePatchGAN
 from synthct.networks.patchgan import PatchGAN
 from synthct.networks.pix2pix_unet import Pix2PixUNet
+from synthct.networks.residual_encoder_unet import ResidualEncoderUNet
 from synthct.networks.resnet_generator import ResNetGenerator
 from synthct.networks.unet import UNet
 from synthct.options import build
@@ -21,6 +22,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "resnet": ResNetGenerator,
     "pix2pix-unet": Pix2PixUNet,
+    "resenc-unet": ResidualEncoderUNet,
     "patchgan": PatchGAN,
     "multiscale-patchgan": MultiscalePatchGAN,
     "d-disc": DDisc,
@@ -31,7 +33,7 @@ def build_network(
     entry: Mapping[str, Any],
     in_channels: int,
     out_channels: int,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     seed: int | None = None,
     where: str = "the network",
 ) -> nn.Module:
@@ -42,9 +44,9 @@ def build_network(
     entry
         ``{"name": ..., option: value, ...}``; the options are the keyword arguments of the class of that name.
     in_channels, out_channels
-        Channels of what it takes and gives, (N, channels, rows, columns).
+        Channels of what it takes and gives, (N, channels, rows, columns), in 3D (N, channels, slices, rows, columns).
     size
-        Rows and columns of its input, where it is fixed: a dense layer wants to know (``d-disc``).
+        Sides of its input, where they are fixed: a dense layer wants to know (``d-disc``).
     seed
         Draw the first weights from this seed and leave torch's global generator as it was; None: from the
         global generator.
