@@ -27,6 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--split", type=Path, metavar="JSON", help="the split.json of an earlier run; default: drawn anew"
     )
     parser.add_argument("--initial-model", type=Path, metavar="MODEL", help="start from this model's or run's weights")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="take a few steps on made-up images, say what time and memory they need, and keep nothing",
+    )
     parser.epilog = "Any key of the recipe is an option too: --batch 4, --networks.generator.width 24, --ema 0.99."
 
 
@@ -34,6 +39,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.commands.recipe_options import overrides_from
 
     overrides = overrides_from(options.extra)
+    if options.dry_run:
+        _dry_run(options, overrides, events)
+        return
     if options.resume:
         given = [name for name in ("preset", "cohort", "run", "steps", "seed", "split", "initial_model")
                  if getattr(options, name) is not None]  # fmt: skip
@@ -52,10 +60,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.recipe import load_recipe
     from synthct.training.run import train
 
-    for name in ("steps", "seed"):
-        if getattr(options, name) is not None:
-            overrides[f"training.{name}"] = str(getattr(options, name))
-    recipe = load_recipe(options.preset, overrides)
+    recipe = load_recipe(options.preset, {**overrides, **_named_keys(options)})
     cohort = read_cohort(options.cohort)
     split = read_split(options.split, cohort) if options.split else None
     _report(
@@ -69,6 +74,26 @@ def run(options: argparse.Namespace, events: Events) -> None:
             initial_model=options.initial_model,
         )
     )
+
+
+def _named_keys(options: argparse.Namespace) -> dict[str, str]:
+    """The recipe keys that have an option of their own."""
+    given = {name: getattr(options, name) for name in ("steps", "seed")}
+    return {f"training.{name}": str(value) for name, value in given.items() if value is not None}
+
+
+def _dry_run(options: argparse.Namespace, overrides: dict[str, str], events: Events) -> None:
+    """Say what a recipe needs on this device."""
+    if options.preset is None:
+        raise UserError("--preset is missing.", "A dry run measures a preset or recipe.")
+    import dataclasses
+
+    from synthct.recipe import load_recipe
+    from synthct.training.dry_run import measure
+
+    found = measure(load_recipe(options.preset, {**overrides, **_named_keys(options)}), options.device, events=events)
+    events.result(**dataclasses.asdict(found))
+    print(found.words())
 
 
 def _report(run: Path) -> None:

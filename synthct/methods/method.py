@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -34,6 +36,10 @@ class Method(Protocol):
         Whether ``input`` and ``target`` must show the same slice.
     body_only
         Whether the losses leave out what lies outside the body: what the generator gives there means nothing.
+    pretrained
+        Networks that come trained and stay as they are: role → model folder. The run puts them in their places.
+    cycle
+        Steps after which every network has had its turn.
     """
 
     networks: nn.ModuleDict
@@ -41,6 +47,8 @@ class Method(Protocol):
     generator_role: str
     paired: bool
     body_only: bool
+    cycle: int = 1
+    pretrained: Mapping[str, Path] = MappingProxyType({})
 
     def training_step(self, batch: Batch, update: Update, progress: float) -> dict[str, Tensor]:
         """Update the networks and return the losses, detached, in the order of the paper.

@@ -105,7 +105,7 @@ class WGAN(Method):
         layers = [module for module in self.networks["critic"].modules() if isinstance(module, kinds)]
         self._clipped = [weight for layer in layers for weight in layer.parameters(recurse=False)]
         self._penalty_weight = penalty_weight
-        self._critic_updates = critic_updates
+        self.cycle = critic_updates
         self._l1_weight = l1_weight
         self._done = 0
 
@@ -117,7 +117,7 @@ class WGAN(Method):
         """
         self._schedules.apply(progress)
         generator, critic = self.networks["generator"], self.networks["critic"]
-        last = (self._done + 1) % self._critic_updates == 0
+        last = (self._done + 1) % self.cycle == 0
 
         with torch.set_grad_enabled(last):
             synthetic = air_outside(generator(batch["input"]), batch["mask"], self.body_only)

@@ -76,7 +76,7 @@ class Predictor:
             try:
                 return self._attempt(block, padding)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 message = (str(error).splitlines() or ["out of memory"])[0]
             self._retreat(message, (block.shape[-2], block.shape[-1]))
@@ -135,7 +135,8 @@ class Predictor:
         return max(_SMALLEST_TILE, self._divisor, side // 2 // self._divisor * self._divisor)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch, or Python itself, found no memory for what was asked."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,12 @@ from synthct.synthesis.model_file import save_model
 from synthct.training.curves import Curves
 from synthct.training.ema import Ema
 from synthct.training.interrupt import Interrupt
-from synthct.training.model_card import model_card, training_summary
+from synthct.training.model_card import model_card, training_summary, with_features
 from synthct.training.plan import make_plan
 from synthct.training.reporting import Report
 from synthct.training.run_folder import RunFolder
 from synthct.training.sample_grid import write_sample_grid
-from synthct.training.snapshot import Standing, restore_snapshot, save_snapshot
+from synthct.training.snapshot import Standing, restore_snapshot, save_snapshot, states_of_all
 from synthct.training.update import Update
 from synthct.training.validation import MAE, as_applied, validate
 from synthct.volumes.scaling import make_scaling
@@ -70,6 +70,7 @@ class Loop:
         training = recipe.training
         self.run, self.recipe, self.method, self.fabric, self.facts = run, recipe, method, fabric, facts
         _place(method.networks, fabric)
+        _say_norms(method.networks, fabric, events)
         self._generator = method.networks[method.generator_role]
         self._ema = Ema(self._generator, training.ema) if training.ema is not None else None
         self._update = Update(fabric, method.optimisers)
@@ -90,7 +91,8 @@ class Loop:
             for slab in split.slabs.get("validation", {}).get(case, (None,))
         ]
         self._shown = self._samples(volumes, split)
-        self._card = model_card(recipe, method, [volumes[case] for case in split.training])
+        self._training = [volumes[case] for case in split.training]
+        self._card = model_card(recipe, method, self._training)
         self._sizes = (len(split.training), len(split.validation))
         self.plan = make_plan(training, self.batches.steps_per_epoch, bool(self._validation))
         self.standing = Standing()
@@ -99,7 +101,7 @@ class Loop:
 
     def restore(self) -> None:
         """Take everything back from the run's checkpoint."""
-        self.standing = restore_snapshot(self.run, self.method, self._ema, self.fabric)
+        self.standing = restore_snapshot(self.run, self.method, self._ema, self.fabric, self._report.events)
 
     def train(self, interrupt: Interrupt) -> Standing:
         """Take the remaining steps.
@@ -123,7 +125,7 @@ class Loop:
                 if self._epoch_is_over():
                     self._end_epoch(interrupt)
                     saved = time.monotonic()
-                elif time.monotonic() - saved > CHECKPOINT_S:
+                elif self._agreed(time.monotonic() - saved > CHECKPOINT_S):
                     self._save()
                     saved = time.monotonic()
                 if self._agreed(interrupt.asked):
@@ -133,7 +135,7 @@ class Loop:
             self._report.close()
         return standing
 
-    def steps(self) -> Iterator[int]:
+    def steps(self) -> Generator[int, None, None]:
         """Take the remaining steps one by one, until the training is finished; gives the number taken after each."""
         if not self._finished():
             for batch in self._loader(self.standing.step):
@@ -160,17 +162,18 @@ class Loop:
         report.flush(standing.step)
         self._require_finite_weights()
         with report.pause():
-            self._judge(as_applied(self._ema.network if self._ema is not None else self._generator), interrupt)
+            states = states_of_all(self.method, self.fabric)
+            self._judge(as_applied(self._ema.network if self._ema is not None else self._generator), interrupt, states)
             self._generator.train()
             standing.epoch_ended = standing.step
-            self._save()
+            self._save(states)
         report.progress(standing.step)
 
-    def _judge(self, network: nn.Module, interrupt: Interrupt) -> None:
+    def _judge(self, network: nn.Module, interrupt: Interrupt, states: list[dict[str, Any]]) -> None:
         standing = self.standing
         scores: dict[str, float] = {}
         if standing.step in self.plan.validations:
-            scores = self._validated(network, interrupt)
+            scores = self._validated(network, interrupt, states)
             self._report.scalars(standing.step, scores)
             better = standing.best is None or scores[MAE] < standing.best
             standing.without_better = 0 if better else standing.without_better + 1
@@ -181,12 +184,14 @@ class Loop:
                 self._keep(network, scores)
             self._draw(network)
 
-    def _validated(self, network: nn.Module, interrupt: Interrupt) -> dict[str, float]:
+    def _validated(
+        self, network: nn.Module, interrupt: Interrupt, states: list[dict[str, Any]]
+    ) -> dict[str, float]:
         self._report.progress(self.standing.step, "validation")
         try:
             return validate(network, self._card, self._validation, self.fabric, interrupt.events())
         except Cancelled:
-            self._save()  # the epoch's end is not marked as done, and is done again on resuming
+            self._save(states)  # the epoch's end is not marked as done, and is done again on resuming
             raise
         finally:
             network.to(self.fabric.device)  # synthesis may have fled to the CPU when memory ran out
@@ -195,7 +200,8 @@ class Loop:
         summary = training_summary(
             self.recipe, self._sizes, self.standing.step, scores, self.facts.get("initial_model")
         )
-        save_model(self.run.model, network, {**self._card, "training": summary})
+        card = with_features(self._card, network, self._training, self.fabric.device)
+        save_model(self.run.model, network, {**card, "training": summary})
 
     def _draw(self, network: nn.Module) -> None:
         """Write the epoch's sample grid and say so."""
@@ -213,11 +219,13 @@ class Loop:
         write_sample_grid(path, middle, applied, scaling.invert(target), mask, title)
         self._report.events.sample(path, self.standing.step)
 
-    def _save(self) -> None:
+    def _save(self, states: list[dict[str, Any]] | None = None) -> None:
+        """Write a checkpoint; without ``states`` (`states_of_all`) every process must take part."""
+        states = states_of_all(self.method, self.fabric) if states is None else states
         self._report.flush(self.standing.step)
         self._require_finite_weights()
         if self.fabric.is_global_zero:
-            save_snapshot(self.run, self.standing, self.method, self._ema, self.fabric, self.facts)
+            save_snapshot(self.run, self.standing, self.method, states, self._ema, self.fabric, self.facts)
         self._report.skip()
 
     def _require_finite_weights(self) -> None:
@@ -266,12 +274,32 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 
 
 def _place(networks: nn.ModuleDict, fabric: Fabric) -> None:
-    """Move networks to their device and precision; parameters stay the objects that optimisers hold."""
+    """Move networks to their device and precision; parameters stay the objects that optimisers hold.
+
+    On several GPUs batch norm takes its statistics from the joint batch; names in ``state_dict`` stay as they were.
+    """
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(networks)
     networks.to(fabric.device)
     fabric.strategy.precision.convert_module(networks)
     if fabric.device.type in ("cuda", "cpu"):  # a fifth faster on the CPU; untried elsewhere
         networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     networks.train()
+
+
+def _say_norms(networks: nn.ModuleDict, fabric: Fabric, events: Events) -> None:
+    """Say what batch norm does in a training by several processes."""
+    norms = [module for module in networks.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if fabric.world_size == 1 or not norms:
+        return
+    if isinstance(norms[0], nn.SyncBatchNorm):
+        events.emit("norms", message="Batch norm takes its statistics from the batches of all processes together.")
+    else:
+        events.warning(
+            "Each process has its own batch norm.",
+            "Statistics are shared on GPUs only. The kept model has the running statistics of the first process.",
+            "Set `norm` of the networks to instance or group for a training that does not depend on the processes.",
+        )
 
 
 def _leave_signals(_worker: int) -> None:
