@@ -169,7 +169,7 @@ def centre(image: np.ndarray) -> tuple[float, float]:
 def test_moves_go_where_they_should() -> None:
     image, none = blob(60, 80, (30, 50)), np.zeros(1)
     assert centre(cut(image, none, (0, 0), (60, 80), Change(shift=(4, -6)))) == pytest.approx((34, 44), abs=0.01)
-    grown = cut(image, none, (0, 0), (60, 80), Change(scale=1.2))
+    grown = cut(image, none, (0, 0), (60, 80), Change(scale=(1.2, 1.2)))
     assert centre(grown) == pytest.approx((29.5 + 0.5 * 1.2, 39.5 + 10.5 * 1.2), abs=0.02)
     window = cut(image, none, (10, 20), (40, 40), Change(shift=(1e-6, 0)))
     np.testing.assert_allclose(window, image[:, 10:50, 20:60], atol=1e-4)
@@ -195,15 +195,15 @@ def test_outside_is_filled_with_each_channel_s_own_value() -> None:
 
 def test_intensity_changes_keep_the_ends_and_only_scale_between() -> None:
     ramp = np.linspace(-1, 1, 256, dtype=np.float32).reshape(1, 16, 16)
-    changed = change_intensity(ramp, Change(gamma=1.3), -1, 1)
+    changed = change_intensity(ramp, 1.3, None, -1, 1)
     assert changed[0, 0, 0] == -1 and changed[0, -1, -1] == pytest.approx(1) and (changed <= ramp + 1e-6).all()
     drawn = draw_change(Augmentation(bias_field=0.2), np.random.default_rng(0))
-    field = (change_intensity(np.zeros((1, 32, 32), np.float32), drawn, -1, 1) + 1).squeeze()
+    field = (change_intensity(np.zeros((1, 32, 32), np.float32), 1, drawn.bias, -1, 1) + 1).squeeze()
     assert 0.8 <= field.min() < field.max() <= 1.2
-    assert change_intensity(ramp, Change(), -1, 1) is ramp
+    assert change_intensity(ramp, 1, None, -1, 1) is ramp
 
 
 def test_one_key_does_not_alter_another_s_draws() -> None:
     alone = draw_change(Augmentation(rotation_degrees=10), np.random.default_rng(5))
     together = draw_change(EVERYTHING, np.random.default_rng(5))
-    assert alone.angle == together.angle and alone.scale == 1 and not alone.flip
+    assert alone.angle == together.angle and alone.scale == (1, 1) and not alone.flip

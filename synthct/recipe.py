@@ -38,22 +38,89 @@ class Preparation:
         _at_least("preparation.spacing", self.spacing, 0.01)
 
 
+PerAxis = float | tuple[float, float, float]
+"""A range for each of x (left-right), y (front-back) and z (along the body), or one number; each key says what for."""
+
+
+@dataclass(frozen=True)
+class Elastic:
+    """Smooth random displacement with an affine move of its own (row C3); off where its probability is 0.
+
+    Where the affine move of `Augmentation` is drawn too, angles and shifts add up and zooms multiply.
+    """
+
+    probability: float = 0.0
+    sigma: tuple[float, float] = (5.0, 8.0)
+    """Range of the Gaussian, in voxels, that smooths white noise."""
+    magnitude: tuple[float, float] = (100.0, 200.0)
+    """Range of what the smoothed noise (even between -1 and 1 before) is multiplied by, in voxels, as in MONAI."""
+    rotation_degrees: PerAxis = 0.0
+    scale: PerAxis = 0.0
+    translation_voxels: PerAxis = 0.0
+
+    def __post_init__(self) -> None:
+        _affine_ranges("data.augmentation.elastic", self)
+        _probability("data.augmentation.elastic.probability", self.probability)
+        _at_least("data.augmentation.elastic.sigma", self.sigma, 0.5)
+        _at_least("data.augmentation.elastic.magnitude", self.magnitude, 0)
+        for name in ("sigma", "magnitude"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise UserError(
+                    f"The recipe's `data.augmentation.elastic.{name}` runs from {low:g} to {high:g}.",
+                    todo="Give the lower end first.",
+                )
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """The input as larger voxels would show it (row C3); off where its probability is 0."""
+
+    probability: float = 0.0
+    spacings: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5, 3.0)
+    """In mm; one is drawn. An axis whose voxels are as large already stays as it is."""
+
+    def __post_init__(self) -> None:
+        _probability("data.augmentation.resampling.probability", self.probability)
+        _at_least("data.augmentation.resampling.spacings", self.spacings, 0.01)
+        if not self.spacings:
+            raise UserError(
+                "The recipe's `data.augmentation.resampling.spacings` is empty.", todo="Give lengths in mm."
+            )
+
+
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training sample, input and target alike (intensity: input only). All off by default."""
+    """Random changes of a training sample, input and target alike (intensity: input only). All off by default.
+
+    Ranges along x, y and z are those of the patient whichever plane a slice lies in; rotations keep distances in mm.
+    """
 
     flip: bool = False
     """Left-right mirror image with probability 1/2."""
-    rotation_degrees: float = 0.0
-    """In-plane rotation drawn from ±this."""
-    scale: float = 0.0
-    """In-plane zoom drawn from 1 ± this."""
-    translation_voxels: float = 0.0
-    """In-plane shift drawn from ±this, in voxels."""
+    affine_probability: float = 1.0
+    """Of rotation, zoom and shift together."""
+    rotation_degrees: PerAxis = 0.0
+    """Drawn from ±this: about x, y and z. One number: in the slice, or about z in a volume."""
+    scale: PerAxis = 0.0
+    """Zoom drawn from 1 ± this along x, y and z, each by itself. One number: the same zoom along all axes."""
+    translation_voxels: PerAxis = 0.0
+    """Shift drawn from ±this along x, y and z, in voxels. One number: in the slice, or along x and y in a volume."""
+    elastic: Elastic = field(default_factory=Elastic)
     gamma: float = 0.0
     """Input intensity to the power exp(±this)."""
+    gamma_probability: float = 1.0
     bias_field: float = 0.0
     """Amplitude of a smooth multiplicative field on the input."""
+    bias_field_probability: float = 1.0
+    resampling: Resampling = field(default_factory=Resampling)
+
+    def __post_init__(self) -> None:
+        _affine_ranges("data.augmentation", self)
+        for name in ("affine_probability", "gamma_probability", "bias_field_probability"):
+            _probability(f"data.augmentation.{name}", getattr(self, name))
+        for name in ("gamma", "bias_field"):
+            _at_least(f"data.augmentation.{name}", getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
@@ -195,6 +262,23 @@ def _at_least(key: str, value: float | tuple[float, ...] | None, least: float) -
     values = value if isinstance(value, tuple) else (value,)
     if any(number is not None and not number >= least for number in values):
         raise UserError(f"The recipe's `{key}` cannot be {value}.", todo=f"Give {least:g} or more.")
+
+
+def _probability(key: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise UserError(f"The recipe's `{key}` cannot be {value:g}.", todo="Give a number between 0 and 1.")
+
+
+def _affine_ranges(key: str, owner: Elastic | Augmentation) -> None:
+    for name in ("rotation_degrees", "scale", "translation_voxels"):
+        _at_least(f"{key}.{name}", getattr(owner, name), 0)
+    scale = owner.scale if isinstance(owner.scale, tuple) else (owner.scale,)
+    if not max(scale) < 1:
+        raise UserError(
+            f"The recipe's `{key}.scale` cannot be {owner.scale}.",
+            "It is how far the zoom may lie from 1: 0.15 stands for 0.85 to 1.15.",
+            "Give less than 1.",
+        )
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from synthct.data.augmentation import Change, change_intensity, cut, draw_change
 from synthct.data.cache import Volume
+from synthct.data.voxel_size import in_larger_voxels
 from synthct.errors import UserError
 from synthct.recipe import Data
 from synthct.volumes.hu import AIR_HU
@@ -120,8 +121,8 @@ class SliceBatches:
 
     def _sample(self, position: int, step: int, sample: int) -> dict[str, np.ndarray]:
         random = np.random.default_rng([self._seed, step, sample, 0])
-        change = draw_change(self._data.augmentation, random)
         item = self._item(position, 0)
+        change = draw_change(self._data.augmentation, random, int(item[1]))
         if self._data.paired:
             values = self._cut(item, random, change, both=True)
             found = {"input": values[:-2], "target": values[-2:-1], "mask": values[-1:]}
@@ -129,11 +130,15 @@ class SliceBatches:
             values = self._cut(item, random, change, both=False)
             found = {"input": values[:-1], "mask": values[-1:]}
             random = np.random.default_rng([self._seed, step, sample, 1])
-            other = draw_change(self._data.augmentation, random)
-            values = self._cut(self._item(position, 1), random, other, both=False, target=True)
+            other_item = self._item(position, 1)
+            other = draw_change(self._data.augmentation, random, int(other_item[1]))
+            values = self._cut(other_item, random, other, both=False, target=True)
             found |= {"target": values[:-1], "target_mask": values[-1:]}
-        found["input"] = change_intensity(found["input"], change, *self._pieces[item[0]].span)
-        return found
+        piece = self._pieces[item[0]]
+        changed = change_intensity(found["input"], change.gamma, change.bias, *piece.span)
+        if change.voxel_mm is not None:
+            changed = in_larger_voxels(changed, _spacing(piece, int(item[1])), change.voxel_mm)
+        return found | {"input": changed}
 
     def _item(self, position: int, stream: int) -> np.ndarray:
         """Return piece, plane and slice number at ``position`` of the endless row of shuffled epochs."""
@@ -162,10 +167,9 @@ class SliceBatches:
             parts.append(piece.target.apply(_slices(piece, "ct", axis, [number])))
             outside.append(piece.outside[1])
         channels = np.concatenate([*parts, mask.astype(np.float32)])
-        spacing = [length for index, length in enumerate(reversed(piece.volume.spacing)) if index != axis]
         corner = _corner(mask[0], self._data.size, random)
         window = cut(
-            channels, np.array([*outside, 0], np.float32), corner, self._data.size, change, (spacing[0], spacing[1])
+            channels, np.array([*outside, 0], np.float32), corner, self._data.size, change, _spacing(piece, axis)
         )
         window[-1] = window[-1] >= 0.5
         return window[..., ::-1] if change.flip and axis != AXES["sagittal"] else window
@@ -197,6 +201,12 @@ def _items(number: int, piece: _Piece, data: Data) -> np.ndarray:
         kept = np.flatnonzero(covered >= MIN_BODY_FRACTION) if data.body_only else np.arange(len(covered))
         rows.append(np.stack([np.full_like(kept, number), np.full_like(kept, axis), kept], axis=1))
     return np.concatenate(rows)
+
+
+def _spacing(piece: _Piece, axis: int) -> tuple[float, float]:
+    """Return row and column distance in mm of slices across ``axis``."""
+    down, right = (length for index, length in enumerate(reversed(piece.volume.spacing)) if index != axis)
+    return down, right
 
 
 def _slices(piece: _Piece, name: str, axis: int, numbers: Sequence[int]) -> np.ndarray:
