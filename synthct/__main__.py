@@ -27,6 +27,7 @@ VERBS = {
     "compare": "train several presets on the same patients and score them on held-out ones",
     "synthesize": "turn one MR into a synthetic CT with a trained model",
     "dicom": "write a synthetic CT as a DICOM CT series, in the MR's study and frame of reference",
+    "bulk": "make a CT from tissue labels with one HU each: the rival of every network",
     "evaluate": "score a synthetic CT against its reference CT",
     "presets": "list the published recipes, or print one",
     "sample": "list or fetch free sample images",
