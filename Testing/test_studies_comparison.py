@@ -10,13 +10,15 @@ from training_recipes import tiny_cohort, tiny_recipe
 from synthct.data.cohort import read_cohort
 from synthct.errors import UserError
 from synthct.evaluation.report import score_arrays
-from synthct.studies.baselines import constant_ct, interpolated_slices
+from synthct.studies.baselines import bulk_water, constant_ct, interpolated_slices
 from synthct.studies.comparison import (
     CONSTANT,
     FLOOR,
     INTERPOLATION,
     LOOKUP,
     SHUFFLED,
+    WATER,
+    VolumeTime,
     by_folds,
     compare,
     held_out,
@@ -28,6 +30,7 @@ def test_constant_is_the_median_of_the_training_bodies():
     ct = np.array([[[-1000, 10, 20, 90]]])
     body = ct > -500
     assert constant_ct([ct], [body], body).tolist() == [[[-1024, 20, 20, 20]]]
+    assert bulk_water(body).tolist() == [[[-1024, 0, 0, 0]]]
 
 
 def test_interpolation_uses_known_slices_only():
@@ -49,7 +52,7 @@ def test_every_patient_is_tested_once_and_finished_runs_are_kept(tmp_path):
     before = weights.stat().st_mtime_ns
     comparison = compare(recipes, cohort, tmp_path / "out", splitter, "cpu", starts)
     assert weights.stat().st_mtime_ns == before
-    assert list(comparison.scores) == [CONSTANT, LOOKUP, "tiny-regression", "tiny-gan", FLOOR]
+    assert list(comparison.scores) == [WATER, CONSTANT, LOOKUP, "tiny-regression", "tiny-gan", FLOOR]
     for method, scores in comparison.scores.items():
         assert sorted(scores) == sorted(case.id for case in cohort), method
         assert all(math.isfinite(score.values["mae_hu"]) for score in scores.values())
@@ -62,6 +65,15 @@ def test_every_patient_is_tested_once_and_finished_runs_are_kept(tmp_path):
     assert content[LOOKUP]["mae_hu"]["ratio"] == 1 and content[CONSTANT]["mae_hu"]["cases"] == 4
     assert content[CONSTANT]["mae_hu"]["ratio"] == pytest.approx(constant / lookup)
     assert "| look-up |" in markdown(content, LOOKUP)
+    assert content["tiny-gan"]["slice_jump"]["cases"] == 4
+    taken = comparison.volume_times
+    assert list(taken) == ["tiny-regression", "tiny-gan"]
+    assert all(time.seconds > 0 and time.voxels == 8 * 32 * 36 and time.device == "cpu" for time in taken.values())
+    table = markdown(content, LOOKUP, {"tiny-gan": VolumeTime(1.234, 2e6, "cuda:0")})
+    header, *rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    assert header[-2:] == ["slice jump", "time per volume (s) |"]
+    assert {row[0]: row[-1] for row in rows}["| tiny-gan"] == "1.2 |" and rows[0][-1] == "– |"
+    assert "2e+06 voxels" in table and "cuda:0" in table
     json.dumps(content)
 
 
@@ -71,7 +83,7 @@ def test_one_patient_is_split_by_slab_and_the_trivial_answers_see_no_test_slice(
     recipe = tiny_recipe("regression", steps=2, steps_per_epoch=2)
     comparison = compare([recipe], cohort, tmp_path / "out", held_out(0), "auto")
     shuffled = "tiny-regression" + SHUFFLED
-    assert set(comparison.scores) == {CONSTANT, LOOKUP, INTERPOLATION, "tiny-regression", shuffled, FLOOR}
+    assert set(comparison.scores) == {WATER, CONSTANT, LOOKUP, INTERPOLATION, "tiny-regression", shuffled, FLOOR}
     split = json.loads((tmp_path / "out" / "fold1" / "tiny-regression" / "split.json").read_text())
     ((start, stop),) = split["slabs"]["test"]["phantom_00"]
     assert comparison.scores[LOOKUP]["phantom_00"].voxels < (stop - start) * 32 * 36

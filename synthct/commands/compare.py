@@ -34,6 +34,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
+    import dataclasses
+
     from synthct.commands.recipe_options import overrides_from
     from synthct.data.cohort import read_cohort
     from synthct.evaluation.report import write_json
@@ -66,13 +68,17 @@ def run(options: argparse.Namespace, events: Events) -> None:
         events,
     )
     content = summary(comparison.scores, LOOKUP)
-    table = markdown(content, LOOKUP)
+    table = markdown(content, LOOKUP, comparison.volume_times)
     print(table)
     if options.only_fold:
         print("This fold is done; the same command without --only-fold writes the table of all folds.")
         return
     write_whole(options.output / "table.md", table)
-    write_json({"summary": content, "training_seconds": comparison.seconds}, options.output / "table.json")
+    times = {name: dataclasses.asdict(taken) for name, taken in comparison.volume_times.items()}
+    write_json(
+        {"summary": content, "training_seconds": comparison.seconds, "time_per_volume": times},
+        options.output / "table.json",
+    )
     events.result(table=str(options.output / "table.md"), summary=content)
 
 

@@ -120,8 +120,9 @@ def score_pair(
     scores = score_arrays(*arrays, inside, notes)
     order, _ = axial_order(reference)
     spacing = [reference.GetSpacing()[axis] for axis in order]
-    axial = [None if array is None else axial_view(array, reference) for array in (*arrays, inside)]
-    scores.values.update(_artefacts(axial[0], axial[1], axial[2], spacing, scores.notes))
+    ct, synthetic_ct = (axial_view(array, reference) for array in arrays)
+    counted = None if inside is None else axial_view(inside, reference)
+    scores.values.update(_artefacts(ct, synthetic_ct, counted, spacing, scores.notes))
     return scores
 
 

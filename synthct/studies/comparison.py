@@ -7,6 +7,7 @@ A comparison that is interrupted goes on where it stopped: finished runs are kep
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from synthct.errors import UserError
 from synthct.evaluation.report import Scores, score_arrays, write_csv
 from synthct.events import SILENT, Events, read_events
 from synthct.recipe import Recipe
-from synthct.studies.baselines import constant_ct, interpolated_slices
+from synthct.studies.baselines import bulk_water, constant_ct, interpolated_slices
+from synthct.synthesis.device import choose_device
 from synthct.synthesis.model_file import Model, load_model
 from synthct.synthesis.prepared import axial_image, translate_prepared
 from synthct.training.run import resume, train
@@ -32,11 +34,21 @@ from synthct.volumes.lookup import IntensityLookup
 from synthct.volumes.scaling import make_scaling
 from synthct.volumes.write import write_image
 
-CONSTANT, LOOKUP, INTERPOLATION, FLOOR = "constant", "look-up", "interpolated slices", "CT shifted by 2 mm"
+WATER, CONSTANT, LOOKUP = "bulk water", "constant", "look-up"
+INTERPOLATION, FLOOR = "interpolated slices", "CT shifted by 2 mm"
 SHUFFLED = " fed a shuffled MR"
 SHIFT_MM = 2.0
 
 Splitter = Callable[[Cohort, Mapping[str, Volume]], Sequence[Split]]
+
+
+@dataclass(frozen=True)
+class VolumeTime:
+    """How long one volume takes to translate, model and volume being loaded: means over the test cases."""
+
+    seconds: float
+    voxels: float
+    device: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,8 @@ class Comparison:
     scores: dict[str, dict[str, Scores]]
     seconds: dict[str, float]
     """Training time of each recipe, summed over splits."""
+    volume_times: dict[str, VolumeTime]
+    """Of each recipe's model."""
 
 
 def by_folds(count: int, seed: int) -> Splitter:
@@ -91,6 +105,7 @@ def compare(
     volumes = open_cache(prepared, folder / "cache", events)
     scores: dict[str, dict[str, Scores]] = {}
     seconds = dict.fromkeys((recipe.name for recipe in recipes), 0.0)
+    times: dict[str, list[VolumeTime]] = {}
     for number, split in enumerate(splitter(prepared, volumes)):
         if only_fold not in (None, number + 1):
             continue
@@ -100,11 +115,13 @@ def compare(
             run = fold / recipe.name
             start = fold / (starts or {})[recipe.name] if recipe.name in (starts or {}) else None
             seconds[recipe.name] += _train(recipe, prepared, run, split, device, start, events)
-            _add(scores, _test(recipe.name, run, volumes, split, device, events))
+            found, taken = _test(recipe.name, run, volumes, split, device, events)
+            _add(scores, found)
+            times.setdefault(recipe.name, []).extend(taken)
     for method, by_case in scores.items():
         write_csv(by_case, folder / f"scores {method}.csv")
     order = sorted(scores, key=lambda name: (name == FLOOR, name.endswith(SHUFFLED)))
-    return Comparison({name: scores[name] for name in order}, seconds)
+    return Comparison({name: scores[name] for name in order}, seconds, {name: _mean(t) for name, t in times.items()})
 
 
 def _check(recipes: Sequence[Recipe], starts: Mapping[str, str]) -> None:
@@ -147,22 +164,39 @@ def _train(
 
 def _test(
     name: str, run: Path, volumes: Mapping[str, Volume], split: Split, device: str, events: Events
-) -> dict[str, dict[str, Scores]]:
-    """Score the model of ``run`` on what ``split`` holds out; slabs also with the MR's slices shuffled."""
+) -> tuple[dict[str, dict[str, Scores]], list[VolumeTime]]:
+    """Score the model of ``run`` on what ``split`` holds out; slabs also with the MR's slices shuffled.
+
+    Returns the scores by method and case, and the time that each case took.
+    """
     model = load_model(run)
     found: dict[str, dict[str, Scores]] = {name: {}}
+    times = []
+    chosen = str(choose_device(device))
     for case in split.test:
         volume = volumes[case]
         ct, mask = np.asarray(volume.ct), test_mask(volume, split)
         mr = np.asarray(volume.mr)
-        synthetic = _translated(mr, volume, model, device, events)
+        body = np.asarray(volume.mask)  # read from disk before the clock starts
+        started = time.perf_counter()
+        synthetic = _translated(mr, body, volume, model, chosen, events)
+        times.append(VolumeTime(time.perf_counter() - started, mr.size, chosen))
         write_image(axial_image(synthetic, volume.spacing), run / "test" / f"{case}.nii.gz", overwrite=True)
-        found[name][case] = score_arrays(ct, synthetic, mask)
+        found[name][case] = _scores(volume, ct, synthetic, mask)
         if split.slabs:
             order = np.random.default_rng(0).permutation(len(mr))
-            shuffled = _translated(mr[order], volume, model, device, events)
-            found.setdefault(name + SHUFFLED, {})[case] = score_arrays(ct, shuffled, mask)
-    return found
+            shuffled = _translated(mr[order], body, volume, model, chosen, events)
+            found.setdefault(name + SHUFFLED, {})[case] = _scores(volume, ct, shuffled, mask)
+    return found, times
+
+
+def _mean(times: Sequence[VolumeTime]) -> VolumeTime:
+    seconds, voxels = (float(np.mean([getattr(each, name) for each in times])) for name in ("seconds", "voxels"))
+    return VolumeTime(seconds, voxels, times[0].device)
+
+
+def _scores(volume: Volume, ct: NDArray[np.generic], synthetic: NDArray[np.generic], mask: NDArray[np.bool_]) -> Scores:
+    return score_arrays(ct, synthetic, mask, spacing=volume.spacing)
 
 
 def test_mask(volume: Volume, split: Split) -> NDArray[np.bool_]:
@@ -178,24 +212,25 @@ def test_mask(volume: Volume, split: Split) -> NDArray[np.bool_]:
 
 
 def _trivial(volumes: Mapping[str, Volume], split: Split, recipe: Recipe) -> dict[str, dict[str, Scores]]:
-    """Constant, look-up and interpolation, fitted on the training voxels, and the cost of a misalignment."""
+    """Water, constant, look-up and interpolation, fitted on the training voxels, and the cost of a misalignment."""
     training = [(volume, slice(*slab)) for volume, slab in _training_slabs(volumes, split)]
     mrs = [_scaled_mr(volume, recipe)[slab] for volume, slab in training]
     cts = [np.asarray(volume.ct)[slab] for volume, slab in training]
     masks = [np.asarray(volume.mask)[slab] > 0 for volume, slab in training]
     lookup = IntensityLookup().fit(mrs, cts, masks)
-    found: dict[str, dict[str, Scores]] = {CONSTANT: {}, LOOKUP: {}}
+    found: dict[str, dict[str, Scores]] = {WATER: {}, CONSTANT: {}, LOOKUP: {}}
     for case in split.test:
         volume = volumes[case]
         ct, mask, body = np.asarray(volume.ct), test_mask(volume, split), np.asarray(volume.mask) > 0
         guess = np.rint(np.where(body, lookup.apply(_scaled_mr(volume, recipe)), AIR_HU)).astype(np.int16)
-        found[CONSTANT][case] = score_arrays(ct, constant_ct(cts, masks, body), mask)
-        found[LOOKUP][case] = score_arrays(ct, guess, mask)
+        found[WATER][case] = _scores(volume, ct, bulk_water(body), mask)
+        found[CONSTANT][case] = _scores(volume, ct, constant_ct(cts, masks, body), mask)
+        found[LOOKUP][case] = _scores(volume, ct, guess, mask)
         for start, stop in split.slabs.get("test", {}).get(case, ()):
             filled = ct.copy()
             filled[start:stop] = interpolated_slices(ct, start, stop, split.slabs["training"][case])
-            found.setdefault(INTERPOLATION, {})[case] = score_arrays(ct, filled, mask)
-        found.setdefault(FLOOR, {})[case] = score_arrays(ct, _shifted(ct, volume), mask)
+            found.setdefault(INTERPOLATION, {})[case] = _scores(volume, ct, filled, mask)
+        found.setdefault(FLOOR, {})[case] = _scores(volume, ct, _shifted(ct, volume), mask)
     return found
 
 
@@ -207,11 +242,11 @@ def _training_slabs(volumes: Mapping[str, Volume], split: Split) -> list[tuple[V
 
 
 def _translated(
-    mr: NDArray[np.generic], volume: Volume, model: Model, device: str, events: Events
+    mr: NDArray[np.generic], body: NDArray[np.generic], volume: Volume, model: Model, device: str, events: Events
 ) -> NDArray[np.int16]:
     """Translate an MR on the grid of ``volume`` as the model is applied."""
-    body = volume.mask if model.card["body_only"] else None
-    return translate_prepared(model, mr, volume.spacing, body, device, events)
+    inside = body if model.card["body_only"] else None
+    return translate_prepared(model, mr, volume.spacing, inside, device, events)
 
 
 def _scaled_mr(volume: Volume, recipe: Recipe) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from synthct.evaluation.report import Scores
+from synthct.studies.comparison import VolumeTime
 
 COLUMNS = {
     "mae_hu": "MAE (HU)",
@@ -17,6 +18,7 @@ COLUMNS = {
     "ssim_synthrad2023": "SSIM",
     "mae_bone_hu": "bone MAE (HU)",
     "dice_bone": "bone Dice",
+    "slice_jump": "slice jump",
 }
 
 
@@ -32,12 +34,16 @@ def summary(scores: Mapping[str, Mapping[str, Scores]], baseline: str) -> dict[s
     }
 
 
-def markdown(content: Mapping[str, Mapping[str, Any]], baseline: str) -> str:
-    """Return the summary as a Markdown table; MAE carries its ratio to the baseline."""
-    lines = [
-        "| method | " + " | ".join(COLUMNS.values()) + " |",
-        "|---|" + "---|" * len(COLUMNS),
-    ]
+def markdown(
+    content: Mapping[str, Mapping[str, Any]], baseline: str, volume_times: Mapping[str, VolumeTime] | None = None
+) -> str:
+    """Return the summary as a Markdown table; MAE carries its ratio to the baseline.
+
+    With ``volume_times`` (by method) a last column tells the time per volume, and a line below of how many voxels it
+    is and where it was measured.
+    """
+    titles = [*COLUMNS.values(), *(["time per volume (s)"] if volume_times else [])]
+    lines = ["| method | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for method, cells in content.items():
         row = [method]
         for name in COLUMNS:
@@ -49,13 +55,22 @@ def markdown(content: Mapping[str, Mapping[str, Any]], baseline: str) -> str:
             if name.startswith("mae") and method != baseline and cell["ratio"] is not None:
                 text += f" (×{cell['ratio']:.2f})"
             row.append(text)
+        if volume_times:
+            row.append(f"{volume_times[method].seconds:.2g}" if method in volume_times else "–")
         lines.append("| " + " | ".join(row) + " |")
+    if volume_times:
+        some = next(iter(volume_times.values()))
+        lines += [
+            "",
+            f"Time per volume: mean over the test cases of {some.voxels:.3g} voxels on average, {some.device}.",
+        ]
     return "\n".join(lines) + "\n"
 
 
 def _cell(scores: Mapping[str, Mapping[str, Scores]], method: str, name: str, baseline: str) -> dict[str, Any]:
-    own = {case: score.values[name] for case, score in scores[method].items() if math.isfinite(score.values[name])}
-    reference = {case: score.values[name] for case, score in scores[baseline].items()}
+    every = {case: score.values.get(name, math.nan) for case, score in scores[method].items()}
+    own = {case: value for case, value in every.items() if math.isfinite(value)}
+    reference = {case: score.values.get(name, math.nan) for case, score in scores[baseline].items()}
     shared = [case for case in own if math.isfinite(reference.get(case, math.nan))]
     differences = np.array([own[case] - reference[case] for case in shared])
     base = float(np.mean([reference[case] for case in shared])) if shared else 0.0
