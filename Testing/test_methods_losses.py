@@ -9,7 +9,13 @@ from torch import nn
 from synthct.errors import UserError
 from synthct.methods.generation import frozen, preview
 from synthct.methods.image_pool import ImagePool
-from synthct.methods.losses import binary_cross_entropy, judgement, least_squares, masked_l1, probability_error
+from synthct.methods.losses import (
+    binary_cross_entropy,
+    judgement,
+    least_squares,
+    masked_l1,
+    probability_error,
+)
 from synthct.methods.optimisers import OPTIMISERS, Schedule, build_optimisers
 
 

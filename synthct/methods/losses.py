@@ -14,17 +14,35 @@ these, one for each scale (multi-scale PatchGAN): then a loss is the mean over t
 
 
 def masked_l1(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return Σ w·|prediction − target| / Σ w; None: the plain mean.
+    """Return Σ w·|prediction − target| / Σ w; None: the plain mean. See `masked_mean`."""
+    return masked_mean((precise(prediction) - target).abs(), weight)
+
+
+def masked_l2(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return Σ w·(prediction − target)² / Σ w; None: the plain mean. See `masked_mean`."""
+    return masked_mean((precise(prediction) - target).square(), weight)
+
+
+def masked_mean(error: Tensor, weight: Tensor | None) -> Tensor:
+    """Return Σ w·error / Σ w; None: the plain mean.
+
+    In a training by several processes Σ w is the mean of their sums. Each of them then has a share of the joint
+    batch's loss that counts as many voxels as it has inside the body, and the mean of the shares, and of their
+    gradients, is the joint batch's own.
 
     Parameters
     ----------
-    prediction, target, weight
-        (N, 1, rows, columns); a body mask of 0 and 1 is a weight. Where every weight is 0 the loss is 0.
+    error, weight
+        (N, 1, rows, columns), or any number of axes; a body mask of 0 and 1 is a weight. Where every weight is 0
+        the loss is 0.
     """
-    error = (precise(prediction) - target).abs()
     if weight is None:
         return error.mean()
-    return (weight * error).sum() / weight.sum().clamp(min=torch.finfo(error.dtype).tiny)
+    total = weight.expand_as(error).sum().detach()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(total)
+        total = total / torch.distributed.get_world_size()
+    return (weight * error).sum() / total.clamp(min=torch.finfo(error.dtype).tiny)
 
 
 def binary_cross_entropy(logits: Logits, label: Tensor | float) -> Tensor:

@@ -68,13 +68,16 @@ class UNet(nn.Module):
         self.output = nn.Tanh() if output == "tanh" else nn.Identity()
         initialise(self, initialisation)
 
-    def forward(self, image: Tensor) -> Tensor:
-        skips: list[Tensor] = []
-        features = image
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Return what each stage of the encoder gives, full resolution first."""
+        stages: list[Tensor] = []
         for level, block in enumerate(self.encoder):
-            features = block(self.pool(features) if level else features)
-            skips.append(features)
-        skips.pop()
+            stages.append(block(self.pool(stages[-1]) if level else image))
+        return stages
+
+    def forward(self, image: Tensor) -> Tensor:
+        skips = self.features(image)
+        features = skips.pop()
         for up, block in zip(self.up, self.decoder, strict=True):
             features = block(torch.cat([skips.pop(), up(features)], dim=1))
         return self.output(self.head(features))
