@@ -74,7 +74,7 @@ def test_keys_may_be_shortened(path, key, text, where, value):
         ({"generator.dropout": "0.1"}, ["ambiguous", "networks.generator.dropout", "optimisers.generator.dropout"]),
         ({"networks.genrator.width": "4"}, ["networks.genrator.width", "Did you mean networks.generator.width?"]),
         ({"size": "64"}, ["data.size", "must be a list"]),
-        ({"size": "64,64,64"}, ["data.size", "2 entries"]),
+        ({"size": "64,64,64,64"}, ["data.size", "2 entries"]),
         ({"batch": "many"}, ["training.batch", "int"]),
         ({"batch": "[1"}, ["--batch", "[1"]),
         ({"flip": "3"}, ["data.augmentation.flip", "bool"]),

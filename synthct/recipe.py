@@ -129,14 +129,15 @@ class Data:
 
     planes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
     """Planes that slices are taken from: axial, coronal, sagittal."""
-    size: tuple[int, int] = (256, 256)
-    """Rows and columns of a sample; smaller slices are padded, larger ones cropped at random."""
+    size: tuple[int, ...] = (256, 256)
+    """Rows and columns of a sample; smaller slices are padded, larger ones cropped at random. Three entries: slices,
+    rows and columns of a patch, for a 3D network."""
     neighbours: int = 0
     """Slices on either side given to the network as further input channels (2.5D)."""
     paired: bool = True
     """False: input and target slices are drawn independently of each other."""
     body_only: bool = True
-    """Leave out slices in which the body covers less than 1 % of the pixels."""
+    """Leave out slices in which the body covers less than 1 % of the pixels; a patch's centre lies in the body."""
     input_scaling: Options = field(default_factory=lambda: {"name": "umea-mr"})
     target_scaling: Options = field(default_factory=lambda: {"name": "umea-ct"})
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -146,6 +147,23 @@ class Data:
         _at_least("data.neighbours", self.neighbours, 0)
         if not self.planes:
             raise UserError("The recipe's `data.planes` is empty.", todo="Name axial, coronal or sagittal.")
+        if len(self.size) not in (2, 3):
+            raise UserError(
+                f"The recipe's `data.size` has {len(self.size)} entries.",
+                todo="It must have 2 entries (rows, columns) or, for a 3D network, 3 (slices, rows, columns).",
+            )
+        if len(self.size) == 3 and self.neighbours:
+            raise UserError(
+                f"The recipe's `data.neighbours` cannot be {self.neighbours} with three entries in `data.size`.",
+                "A 3D patch has its neighbouring slices in it.",
+                "Set it to 0.",
+            )
+        if len(self.size) == 3 and self.planes != ("axial",):
+            raise UserError(
+                f"The recipe's `data.planes` cannot be {', '.join(self.planes)} with three entries in `data.size`.",
+                "A 3D patch has no plane; its slices are counted along the body.",
+                "Set it to [axial].",
+            )
 
 
 @dataclass(frozen=True)

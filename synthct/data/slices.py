@@ -7,7 +7,6 @@ Nothing is remembered between steps, so a resumed training goes on exactly, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,32 +14,14 @@ from torch import Tensor
 
 from synthct.data.augmentation import Change, change_intensity, cut, draw_change
 from synthct.data.cache import Volume
+from synthct.data.pieces import Piece, Ranges, pieces_of
 from synthct.data.voxel_size import in_larger_voxels
 from synthct.errors import UserError
 from synthct.recipe import Data
-from synthct.volumes.hu import AIR_HU
-from synthct.volumes.scaling import Scaling, make_scaling
 
 AXES = {"axial": 0, "coronal": 1, "sagittal": 2}
 """Array axis (z, y, x) that a plane's slices are counted along."""
 MIN_BODY_FRACTION = 0.01
-Ranges = Mapping[str, Sequence[tuple[int, int]]]
-"""Case id → axial slices [start, stop) that may be used; a case that is not named is used whole."""
-
-
-@dataclass
-class _Piece:
-    """Neighbouring axial slices [start, stop) of one volume: slices never look beyond it."""
-
-    volume: Volume
-    start: int
-    stop: int
-    input: Scaling
-    target: Scaling
-    outside: np.ndarray
-    """Scaled values beyond the image: input, target, mask."""
-    span: tuple[float, float]
-    """Scaled values between which the input lies."""
 
 
 class SliceBatches:
@@ -86,7 +67,7 @@ class SliceBatches:
             if plane not in AXES:
                 raise UserError(f"`data.planes` names {plane}.", f"Known: {', '.join(AXES)}.")
         self._data, self._batch, self._seed, self._rank, self._world = data, batch, seed, rank, world
-        self._pieces = [piece for name in ids for piece in _pieces(volumes[name], data, (ranges or {}).get(name))]
+        self._pieces = [piece for name in ids for piece in pieces_of(volumes[name], data, (ranges or {}).get(name))]
         self._items = np.concatenate([_items(n, p, data) for n, p in enumerate(self._pieces)] or [np.empty((0, 3))])
         if not len(self._items):
             raise UserError(
@@ -167,10 +148,9 @@ class SliceBatches:
             parts.append(piece.target.apply(_slices(piece, "ct", axis, [number])))
             outside.append(piece.outside[1])
         channels = np.concatenate([*parts, mask.astype(np.float32)])
-        corner = _corner(mask[0], self._data.size, random)
-        window = cut(
-            channels, np.array([*outside, 0], np.float32), corner, self._data.size, change, _spacing(piece, axis)
-        )
+        size = (self._data.size[0], self._data.size[1])
+        corner = _corner(mask[0], size, random)
+        window = cut(channels, np.array([*outside, 0], np.float32), corner, size, change, _spacing(piece, axis))
         window[-1] = window[-1] >= 0.5
         return window[..., ::-1] if change.flip and axis != AXES["sagittal"] else window
 
@@ -178,20 +158,7 @@ class SliceBatches:
         return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in samples[0]}
 
 
-def _pieces(volume: Volume, data: Data, ranges: Sequence[tuple[int, int]] | None) -> list[_Piece]:
-    mr, ct = make_scaling(data.input_scaling), make_scaling(data.target_scaling)
-    mr, ct = mr.fit(volume.mr, volume.mask), ct.fit(volume.ct, volume.mask)
-    lowest = np.asarray([volume.mr.min()], np.float32)
-    outside = np.array([mr.apply(lowest)[0], ct.apply(np.asarray([AIR_HU], np.float32))[0], 0], np.float32)
-    span = mr.apply(np.asarray(mr.range, np.float32))
-    return [
-        _Piece(volume, start, stop, mr, ct, outside, (float(span[0]), float(span[1])))
-        for start, stop in (ranges if ranges is not None else [(0, volume.shape[0])])
-        if stop > start
-    ]
-
-
-def _items(number: int, piece: _Piece, data: Data) -> np.ndarray:
+def _items(number: int, piece: Piece, data: Data) -> np.ndarray:
     """Return the piece's slices as rows of piece, axis and slice number."""
     inside = np.asarray(piece.volume.mask[piece.start : piece.stop])
     rows = []
@@ -203,13 +170,13 @@ def _items(number: int, piece: _Piece, data: Data) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _spacing(piece: _Piece, axis: int) -> tuple[float, float]:
+def _spacing(piece: Piece, axis: int) -> tuple[float, float]:
     """Return row and column distance in mm of slices across ``axis``."""
     down, right = (length for index, length in enumerate(reversed(piece.volume.spacing)) if index != axis)
     return down, right
 
 
-def _slices(piece: _Piece, name: str, axis: int, numbers: Sequence[int]) -> np.ndarray:
+def _slices(piece: Piece, name: str, axis: int, numbers: Sequence[int]) -> np.ndarray:
     """Return slices along ``axis`` of the piece as (N, rows, columns); numbers beyond it repeat its ends."""
     array = getattr(piece.volume, name)[piece.start : piece.stop]
     last = array.shape[axis] - 1
