@@ -90,13 +90,16 @@ class ResidualEncoderUNet(nn.Module):
         self.output = nn.Tanh() if output == "tanh" else nn.Identity()
         initialise(self, initialisation)
 
-    def forward(self, image: Tensor) -> Tensor:
-        skips: list[Tensor] = []
-        features = self.stem(image)
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Return what each stage of the encoder gives, full resolution first."""
+        stages: list[Tensor] = []
         for stage in self.encoder:
-            features = stage(features)
-            skips.append(features)
-        skips.pop()
+            stages.append(stage(stages[-1] if stages else self.stem(image)))
+        return stages
+
+    def forward(self, image: Tensor) -> Tensor:
+        skips = self.features(image)
+        features = skips.pop()
         for up, block in zip(self.up, self.decoder, strict=True):
             features = block(torch.cat([skips.pop(), up(features)], dim=1))
         return self.output(self.head(features))

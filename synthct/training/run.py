@@ -25,11 +25,15 @@ from synthct.methods.registry import build_method
 from synthct.processes import FolderLock
 from synthct.recipe import Recipe
 from synthct.synthesis.model_file import load_model
+from synthct.synthesis.predictor import is_out_of_memory
 from synthct.training.checkpoint import read_summary
 from synthct.training.interrupt import Interrupt
 from synthct.training.launch import launch
 from synthct.training.loop import Loop
+from synthct.training.memory import too_large
+from synthct.training.pretrained import put_pretrained
 from synthct.training.run_folder import RunFolder, recipe_hash
+from synthct.training.snapshot import Standing
 from synthct.volumes.scaling import make_scaling
 
 
@@ -64,7 +68,7 @@ def train(
     ------
     UserError
         Device missing, folder in use or taken, cohort too small or not readable, start that does not fit the
-        recipe, loss not a number any more, disk full.
+        recipe, loss not a number any more, disk full, too little memory.
     Cancelled
         SIGINT or SIGTERM; the run can be resumed.
     """
@@ -74,12 +78,13 @@ def train(
     method = build_method(recipe)  # before anything is written
     if initial_model is not None:
         _start_from(method, recipe, initial_model, SILENT)
+    put_pretrained(method, recipe, method.pretrained)
     fabric = launch(device, recipe.training.precision)
     run = RunFolder(run_folder)
     with _held(run, fabric):
         if fabric.is_global_zero:
             run.require_free(recipe, cohort)
-            run.write(recipe, cohort, split, initial_model)
+            run.write(recipe, cohort, split, initial_model, method.pretrained)
         fabric.barrier()
         return _go_on(run, recipe, cohort, method, fabric, events)
 
@@ -114,6 +119,7 @@ def _go_on(
         prepared, volumes, split = _prepared(run, recipe, cohort, fabric, events)
         facts = _facts(run, recipe, volumes)
         summary = read_summary(run.checkpoints)
+        put_pretrained(method, recipe, {role: run.pretrained / role for role in method.pretrained})
         if summary is not None:
             _require_unchanged(run, summary["facts"], facts)
         elif run.initial.exists():
@@ -124,7 +130,7 @@ def _go_on(
         if summary is not None:
             loop.restore()
         with Interrupt() as interrupt:
-            standing = loop.train(interrupt)
+            standing = _trained(loop, interrupt)
     except (UserError, Cancelled, KeyboardInterrupt) as error:
         if events is not caller_events and fabric.is_global_zero:  # the caller reports to its own
             own = Events(run.events_file)
@@ -147,6 +153,16 @@ def _go_on(
         best_step=standing.best_step,
     )
     return run.path
+
+
+def _trained(loop: Loop, interrupt: Interrupt) -> Standing:
+    """Train; say in words when the device's memory is too small."""
+    try:
+        return loop.train(interrupt)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise too_large(loop.recipe, loop.fabric.device, error) from error
 
 
 @contextmanager

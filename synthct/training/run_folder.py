@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -23,6 +24,7 @@ class RunFolder:
     """Paths inside ``RUN``, and what is read from and written to them.
 
     ``recipe.yaml`` (complete), ``cohort.json``, ``split.json``, ``initial/`` (the model that it starts from, if any),
+    ``pretrained/ROLE/`` (networks that take part as they are, if any),
     ``prepared/`` (volumes, and in ``.cache`` what is read while training; not made for a cohort that came prepared),
     ``events.jsonl``, ``tensorboard/``, ``samples/``, ``checkpoints/last/``,
     ``model/`` (the best one) and, while a process works in it, ``lock``.
@@ -35,6 +37,7 @@ class RunFolder:
         self.split_file = self.path / "split.json"
         self.events_file = self.path / "events.jsonl"
         self.initial = self.path / "initial"
+        self.pretrained = self.path / "pretrained"
         self.prepared = self.path / "prepared"
         self.cache = self.path / "cache"
         self.tensorboard = self.path / "tensorboard"
@@ -66,6 +69,7 @@ class RunFolder:
                 (self.recipe_file, same_recipe),
                 (self.cohort_file, same_recipe and same_cohort),
                 (self.initial, same_recipe),
+                (self.pretrained, same_recipe),
                 (self.split_file, same_recipe),
                 (self.model, False),
             )
@@ -78,12 +82,23 @@ class RunFolder:
                 "Choose an empty or new folder for the run, or remove that first.",
             )
 
-    def write(self, recipe: Recipe, cohort: Cohort, split: Split | None, initial_model: Path | str | None) -> None:
-        """Store what the run is made of; the cohort comes last and makes it a run."""
+    def write(
+        self,
+        recipe: Recipe,
+        cohort: Cohort,
+        split: Split | None,
+        initial_model: Path | str | None,
+        pretrained: Mapping[str, Path],
+    ) -> None:
+        """Store what the run is made of; the cohort comes last and makes it a run.
+
+        Models that it starts from, and those that take part as they are (role → folder), are copied.
+        """
         try:
             write_whole(self.recipe_file, _text(recipe))
             self.split_file.unlink(missing_ok=True)
             shutil.rmtree(self.initial, ignore_errors=True)
+            shutil.rmtree(self.pretrained, ignore_errors=True)
         except OSError as error:
             raise UserError(
                 f"The run cannot be written to {self.path}.", f"{error.strerror}.", "Choose another folder."
@@ -93,6 +108,9 @@ class RunFolder:
         if initial_model is not None:
             model = load_model(initial_model)
             save_model(self.initial, model.network, model.card)
+        for role, path in pretrained.items():
+            model = load_model(path)
+            save_model(self.pretrained / role, model.network, model.card)
         write_cohort(cohort, self.cohort_file, overwrite=True)
 
     def read(self) -> tuple[Recipe, Cohort]:
