@@ -29,6 +29,7 @@ VERBS = {
     "dicom": "write a synthetic CT as a DICOM CT series, in the MR's study and frame of reference",
     "bulk": "make a CT from tissue labels with one HU each: the rival of every network",
     "evaluate": "score a synthetic CT against its reference CT",
+    "depth": "water-equivalent depth along beam directions, of a synthetic CT beside its CT",
     "presets": "list the published recipes, or print one",
     "sample": "list or fetch free sample images",
     "devices": "list the processors that can be used, with free memory",

@@ -89,6 +89,7 @@ def read_density_table(path: Path | str = SHIPPED) -> DensityTable:
         number, a negative density, HU that do not ascend, or a density that falls with rising HU.
     """
     path = Path(path).expanduser()
+    name = f"the shipped table {path.name}" if path == SHIPPED else str(path)
     rows = _rows(path)
     hu: list[float] = []
     values: dict[str, list[float]] = {quantity: [] for quantity in QUANTITIES}
@@ -113,7 +114,7 @@ def read_density_table(path: Path | str = SHIPPED) -> DensityTable:
             column.append(value)
     if len(hu) < 2:
         raise UserError(f"The table {path} has {len(hu)} rows.", "Two at least are needed to interpolate between.")
-    return DensityTable(np.array(hu), {quantity: np.array(column) for quantity, column in values.items()}, str(path))
+    return DensityTable(np.array(hu), {quantity: np.array(column) for quantity, column in values.items()}, name)
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
