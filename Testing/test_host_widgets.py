@@ -4,6 +4,7 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("slicer_host")
 VOLUME = "vtkMRMLScalarVolumeNode"
+CHART = "vtkMRMLPlotChartNode"
 
 
 @pytest.fixture
@@ -219,3 +220,33 @@ def test_ui_file_with_mistakes(tmp_path, slicer_host):
         load(tmp_path, widget="ctkNothing")
     with pytest.raises(RuntimeError, match="not found"):
         slicer.util.loadUI(str(tmp_path / "no.ui"))
+
+
+def test_a_chart_is_shown_in_a_layout_with_a_plot_view(slicer_host):
+    import numpy as np
+    import slicer
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    manager = slicer.app.layoutManager()
+    assert manager.plotViewCount == 0 and manager.plotWidget(0) is None
+    table = vtk.vtkTable()
+    for name in ("x", "y"):
+        column = numpy_to_vtk(np.arange(5.0), deep=True)
+        column.SetName(name)
+        table.AddColumn(column)
+    table_node, series, chart = add("t", "vtkMRMLTableNode"), add("s", "vtkMRMLPlotSeriesNode"), add("c", CHART)
+    table_node.SetAndObserveTable(table)
+    series.SetAndObserveTableNodeID(table_node.GetID())
+    series.SetXColumnName("x")
+    series.SetYColumnName("y")
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    slicer.modules.plots.logic().ShowChartInLayout(chart)
+    assert manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView and manager.plotViewCount == 1
+    widget = manager.plotWidget(0)
+    assert widget.mrmlPlotViewNode().GetPlotChartNode() is chart
+    widget.plotView().fitToContent()
+    slicer_host.process_events()
+    assert widget.plotView().isVisible() and not slicer_host.errors
+    with pytest.raises(AttributeError):
+        widget.plotView().fitToContents()

@@ -12,19 +12,43 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from .facade import Facade
 from .io_manager import CoreIOManager
 from .modules import ModuleManager
+from .plot_views import has_plot
 from .pythonqt import unwrap, wrap
 
 
 class LayoutManager(Facade):
-    """``slicer.app.layoutManager()``: the three slice views."""
+    """``slicer.app.layoutManager()``: the three slice views, and a plot view in the layouts that have one."""
 
     FACTS = "slicer.app.layoutManager()"
 
-    def __init__(self, slice_widgets: dict[str, Any]):
+    def __init__(self, slice_widgets: dict[str, Any], plot_widget: Any, logic: Any):
         self._slice_widgets = slice_widgets
+        self._plot_widget = plot_widget
+        self._logic = logic
         self.threeDViewCount = 0
-        self.plotViewCount = 0
         self.tableViewCount = 0
+
+    @property
+    def layout(self) -> int:
+        """The number of the layout shown."""
+        return self._logic.GetLayoutNode().GetViewArrangement()
+
+    def setLayout(self, layout: int) -> None:
+        """Show another layout."""
+        self._logic.GetLayoutNode().SetViewArrangement(layout)
+
+    def layoutLogic(self) -> Any:
+        """Return the logic that knows the layouts."""
+        return self._logic
+
+    @property
+    def plotViewCount(self) -> int:
+        """How many plot views the layout has."""
+        return int(has_plot(self.layout))
+
+    def plotWidget(self, index: int) -> Any:
+        """Return a plot view with its bar, or None."""
+        return wrap(self._plot_widget) if 0 <= index < self.plotViewCount else None
 
     def sliceViewNames(self) -> tuple[str, ...]:
         """Return the names of the slice views."""

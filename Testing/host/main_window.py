@@ -1,11 +1,13 @@
-"""The application's window: the module's panel at the left, the slice views at the right."""
+"""The application's window: the module's panel at the left, the slice views, and a plot where the layout has one."""
 
 from typing import Any
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtWidgets
 
 from .modules import ScriptedModule
+from .plot_views import has_plot, qMRMLPlotWidget
 from .pythonqt import unwrap
 from .slice_views import qMRMLSliceWidget
 
@@ -58,10 +60,28 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
         grid.addWidget(self.slice_widgets["Red"], 0, 0, 2, 1)
         grid.addWidget(self.slice_widgets["Yellow"], 0, 1)
         grid.addWidget(self.slice_widgets["Green"], 1, 1)
+        self.plot_widget = qMRMLPlotWidget(views)
+        self.plot_widget.hide()
+        grid.addWidget(self.plot_widget, 2, 0, 1, 2)
+        for row, share in enumerate((2, 2, 3)):
+            grid.setRowStretch(row, share)
         grid.setColumnStretch(0, 3)
         grid.setColumnStretch(1, 2)
         self.setCentralWidget(views)
         self.statusBar()
+        self._layout_node: Any = None
+
+    def follow_layout(self, node: Any) -> None:
+        """Show a plot view whenever the layout node asks for one; the slice views are always the same three."""
+        self._layout_node = node
+        node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._show_layout())
+        self._show_layout()
+
+    def _show_layout(self):
+        plot = has_plot(self._layout_node.GetViewArrangement())
+        nodes = slicer.util.getNodesByClass("vtkMRMLPlotViewNode") if plot else []
+        self.plot_widget.setMRMLPlotViewNode(nodes[0] if nodes else None)
+        self.plot_widget.setVisible(bool(nodes))
 
     def moduleSelector(self) -> QtWidgets.QComboBox:
         """Return the list of modules."""

@@ -61,7 +61,11 @@ class Host:
             from .main_window import qSlicerMainWindow
 
             self.window = qSlicerMainWindow(logic)
-            slicer.app._layout_manager = LayoutManager(self.window.slice_widgets)
+            layout_logic = slicer.vtkMRMLLayoutLogic()
+            layout_logic.SetMRMLScene(slicer.mrmlScene)
+            slicer.app._layout_manager = LayoutManager(self.window.slice_widgets, self.window.plot_widget, layout_logic)
+            slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+            self.window.follow_layout(layout_logic.GetLayoutNode())
             self.window.show()
         self.process_events()
 
@@ -173,6 +177,8 @@ class Host:
     def reset(self) -> None:
         """Close the scene and forget dialogs, answers, errors and settings: what a test starts from."""
         self.close_scene()
+        if self.window is not None:
+            slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         dialogs.forget()
         signals.errors.clear()
         self.installed.clear()
