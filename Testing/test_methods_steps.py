@@ -142,10 +142,11 @@ def gan(mae="none", **options):
     return build_method(recipe({"name": "gan", "mae": mae, **options}, networks, paired=mae == "paired"))
 
 
+@pytest.mark.parametrize("generator_loss", ["non-saturating", "saturating"])
 @pytest.mark.parametrize("mae", ["label", "paired", "none"])
-def test_gan_step_by_hand(mae):
+def test_gan_step_by_hand(mae, generator_loss):
     """D real (label 0 + noise), D synthetic (label 1 − noise), G (label 0 without noise), the networks held still."""
-    method, batch = gan(mae), blobs(4, 0)
+    method, batch = gan(mae, generator_loss=generator_loss), blobs(4, 0)
     generator, discriminator = method.networks["generator"], copy.deepcopy(method.networks["discriminator"])
     torch.manual_seed(5)
     update = NoUpdate()
@@ -167,6 +168,8 @@ def test_gan_step_by_hand(mae):
         "d_synthetic": adversarial(fake, 1 - noise[1]),
         "g_adversarial": adversarial(fake, torch.zeros(4, 1)),
     }
+    if generator_loss == "saturating":  # the minimax: log(1 − p) for the probability 1 − p of being real
+        expected["g_adversarial"] = -adversarial(fake, torch.ones(4, 1))
     g_loss = expected["g_adversarial"]
     if mae == "paired":
         expected["g_l1"] = (synthetic - batch["target"]).abs().mean().item()

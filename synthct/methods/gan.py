@@ -31,6 +31,11 @@ class GAN(Method):
         What "Loss: MAE" of the text's table 1 stands for. ``label``: the adversarial loss of all three updates is
         |σ(D) − label|, which needs no pairs. ``paired``: the adversarial loss is binary cross-entropy, and the
         generator also has ``mae_weight`` · |sCT − CT|. ``none``: binary cross-entropy alone.
+    generator_loss
+        ``non-saturating``: the generator minimises the adversarial loss on its images with the label of real ones,
+        as the text does; ``saturating``: it minimises the negative of the discriminator's own loss on them, the
+        minimax of Goodfellow et al. 2014, whose gradient vanishes where D is sure (row D2). With ``mae: label``
+        both have the same gradient.
     mae_weight
         See ``paired``: 100 in pix2pix.
     masked
@@ -53,6 +58,7 @@ class GAN(Method):
         recipe: Recipe,
         *,
         mae: Literal["label", "paired", "none"] = "none",
+        generator_loss: Literal["non-saturating", "saturating"] = "non-saturating",
         mae_weight: float = 100.0,
         masked: bool = False,
         label_noise: float = 0.01,
@@ -81,6 +87,7 @@ class GAN(Method):
         )
         self.paired = recipe.data.paired
         self._adversarial = probability_error if mae == "label" else binary_cross_entropy
+        self._saturating = generator_loss == "saturating"
         self._mae_weight = mae_weight if mae == "paired" else 0.0
         self.body_only = masked
         self._label_noise = label_noise
@@ -109,7 +116,11 @@ class GAN(Method):
 
         # Step 4: G, so that the frozen D calls its images real.
         with frozen(discriminator):
-            g_adversarial = self._adversarial(discriminator(synthetic), REAL)
+            logits = discriminator(synthetic)
+            if self._saturating:
+                g_adversarial = -self._adversarial(logits, SYNTHETIC)
+            else:
+                g_adversarial = self._adversarial(logits, REAL)
             loss = g_adversarial
             losses = {"d_real": d_real, "d_synthetic": d_synthetic, "g_adversarial": g_adversarial}
             if self._mae_weight:
