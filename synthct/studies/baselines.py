@@ -22,11 +22,6 @@ def constant_ct(training_cts: Sequence[Array], training_masks: Sequence[Mask], m
     return np.where(mask, np.int16(round(float(np.median(inside)))), np.int16(AIR_HU)).astype(np.int16)
 
 
-def bulk_water(mask: Mask) -> NDArray[np.int16]:
-    """Return a body of water (0 HU) in air: the density override that needs nothing but the MR's outline."""
-    return np.where(mask, np.int16(0), np.int16(AIR_HU)).astype(np.int16)
-
-
 def interpolated_slices(ct: Array, start: int, stop: int, known: Sequence[tuple[int, int]]) -> NDArray[np.int16]:
     """Return axial slices [start, stop) interpolated linearly between the nearest known ones: position, no MR.
 

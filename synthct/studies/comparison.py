@@ -24,11 +24,12 @@ from synthct.errors import UserError
 from synthct.evaluation.report import Scores, score_arrays, write_csv
 from synthct.events import SILENT, Events, read_events
 from synthct.recipe import Recipe
-from synthct.studies.baselines import bulk_water, constant_ct, interpolated_slices
+from synthct.studies.baselines import constant_ct, interpolated_slices
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.model_file import Model, load_model
 from synthct.synthesis.prepared import axial_image, translate_prepared
 from synthct.training.run import resume, train
+from synthct.volumes.bulk import water_ct
 from synthct.volumes.hu import AIR_HU
 from synthct.volumes.lookup import IntensityLookup
 from synthct.volumes.scaling import make_scaling
@@ -223,7 +224,8 @@ def _trivial(volumes: Mapping[str, Volume], split: Split, recipe: Recipe) -> dic
         volume = volumes[case]
         ct, mask, body = np.asarray(volume.ct), test_mask(volume, split), np.asarray(volume.mask) > 0
         guess = np.rint(np.where(body, lookup.apply(_scaled_mr(volume, recipe)), AIR_HU)).astype(np.int16)
-        found[WATER][case] = _scores(volume, ct, bulk_water(body), mask)
+        water = sitk.GetArrayFromImage(water_ct(axial_image(body.astype(np.uint8), volume.spacing)))
+        found[WATER][case] = _scores(volume, ct, water, mask)
         found[CONSTANT][case] = _scores(volume, ct, constant_ct(cts, masks, body), mask)
         found[LOOKUP][case] = _scores(volume, ct, guess, mask)
         for start, stop in split.slabs.get("test", {}).get(case, ()):
