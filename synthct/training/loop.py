@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from synthct.data.cache import Volume
+from synthct.data.patches import PatchBatches
 from synthct.data.slices import SliceBatches
 from synthct.data.split import Split
 from synthct.errors import Cancelled
 from synthct.events import Events
 from synthct.methods.method import Method
+from synthct.methods.segmentation import Segmentation
 from synthct.recipe import Augmentation, Recipe
 from synthct.synthesis.model_file import save_model
 from synthct.training.curves import Curves
@@ -32,7 +35,9 @@ from synthct.training.run_folder import RunFolder
 from synthct.training.sample_grid import write_sample_grid
 from synthct.training.snapshot import Standing, restore_snapshot, save_snapshot, states_of_all
 from synthct.training.update import Update
-from synthct.training.validation import MAE, as_applied, validate
+from synthct.training.tissue_validation import DICE, draw_tissues, validate_tissues
+from synthct.training.validation import LOWEST_MAE, as_applied, validate
+from synthct.training.watch import DIVERSITY, diversity
 from synthct.volumes.scaling import make_scaling
 
 CHECKPOINT_S = 600.0
@@ -75,7 +80,7 @@ class Loop:
         self._ema = Ema(self._generator, training.ema) if training.ema is not None else None
         self._update = Update(fabric, method.optimisers)
         slabs = split.slabs.get("training")
-        self.batches = SliceBatches(
+        self.batches = _batches(recipe)(
             volumes,
             split.training,
             recipe.data,
@@ -96,8 +101,9 @@ class Loop:
         self._sizes = (len(split.training), len(split.validation))
         self.plan = make_plan(training, self.batches.steps_per_epoch, bool(self._validation))
         self.standing = Standing()
+        self.criterion = DICE if isinstance(method, Segmentation) else LOWEST_MAE
         curves = Curves(run.tensorboard) if fabric.is_global_zero else None
-        self._report = Report(events, curves, self.plan, run.path)
+        self._report = Report(events, curves, self.plan, run.path, fabric.device)
 
     def restore(self) -> None:
         """Take everything back from the run's checkpoint."""
@@ -175,20 +181,23 @@ class Loop:
         if standing.step in self.plan.validations:
             scores = self._validated(network, interrupt, states)
             self._report.scalars(standing.step, scores)
-            better = standing.best is None or scores[MAE] < standing.best
+            score = scores[self.criterion.name]
+            better = self.criterion.better(score, standing.best)
             standing.without_better = 0 if better else standing.without_better + 1
             if better:
-                standing.best, standing.best_step = scores[MAE], standing.step
+                standing.best, standing.best_step = score, standing.step
         if self.fabric.is_global_zero:
             if standing.best_step == standing.step or not self._validation:
                 self._keep(network, scores)
             self._draw(network)
 
-    def _validated(
-        self, network: nn.Module, interrupt: Interrupt, states: list[dict[str, Any]]
-    ) -> dict[str, float]:
+    def _validated(self, network: nn.Module, interrupt: Interrupt, states: list[dict[str, Any]]) -> dict[str, float]:
         self._report.progress(self.standing.step, "validation")
         try:
+            if isinstance(self.method, Segmentation):
+                return validate_tissues(
+                    network, self.method, self._card, self._validation, self.fabric, interrupt.events()
+                )
             return validate(network, self._card, self._validation, self.fabric, interrupt.events())
         except Cancelled:
             self._save(states)  # the epoch's end is not marked as done, and is done again on resuming
@@ -200,24 +209,34 @@ class Loop:
         summary = training_summary(
             self.recipe, self._sizes, self.standing.step, scores, self.facts.get("initial_model")
         )
-        card = with_features(self._card, network, self._training, self.fabric.device)
+        card = self._card
+        if not self.method.classes:
+            card = with_features(card, network, self._training, self.fabric.device)
         save_model(self.run.model, network, {**card, "training": summary})
 
     def _draw(self, network: nn.Module) -> None:
         """Write the epoch's sample grid and say so."""
         number = self.plan.epoch(self.standing.step)
         path = self.run.samples / f"epoch_{number:04d}.png"
-        with torch.no_grad():
-            synthetic = network(self._shown["input"].to(self.fabric.device)).float().cpu().numpy()
-        scaling = make_scaling(self.recipe.data.target_scaling)
-        middle = self._shown["input"][:, self.recipe.data.neighbours].numpy()
         title = f"{self.recipe.name}, epoch {number}, step {self.standing.step}"
-        target, mask = (self._shown[name][:, 0].numpy() for name in ("target", "mask"))
-        applied = scaling.invert(synthetic[:, 0])
+        if isinstance(self.method, Segmentation):
+            draw_tissues(path, network, self.method, self._shown, title, self.fabric.device)
+            self._report.events.sample(path, self.standing.step)
+            return
+        with torch.no_grad():
+            parts = [network(part.to(self.fabric.device)).float().cpu() for part in self._shown["input"].split(1)]
+        scaling = make_scaling(self.recipe.data.target_scaling)
+        synthetic = _slices(torch.cat(parts), 0)
+        middle = _slices(self._shown["input"], self.recipe.data.neighbours)
+        target, mask = (_slices(self._shown[name], 0) for name in ("target", "mask"))
+        applied = scaling.invert(synthetic)
         if self.method.body_only:
             applied[mask == 0] = scaling.range[0]
         write_sample_grid(path, middle, applied, scaling.invert(target), mask, title)
         self._report.events.sample(path, self.standing.step)
+        share = diversity(applied, scaling.invert(target), mask)
+        if share is not None:
+            self._report.scalars(self.standing.step, {DIVERSITY: share})
 
     def _save(self, states: list[dict[str, Any]] | None = None) -> None:
         """Write a checkpoint; without ``states`` (`states_of_all`) every process must take part."""
@@ -247,7 +266,8 @@ class Loop:
     def _samples(self, volumes: Mapping[str, Volume], split: Split) -> dict[str, Tensor]:
         part = "validation" if split.validation else "training"
         data = dataclasses.replace(self.recipe.data, augmentation=Augmentation(), paired=True)
-        return SliceBatches(volumes, split.part(part), data, 1, 0, ranges=split.slabs.get(part)).preview(SAMPLES)
+        batches = _batches(self.recipe)(volumes, split.part(part), data, 1, 0, ranges=split.slabs.get(part))
+        return batches.preview(SAMPLES)
 
     def _epoch_is_over(self) -> bool:
         return self.standing.step > self.standing.epoch_ended and self.plan.ends_epoch(self.standing.step)
@@ -273,6 +293,18 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def _batches(recipe: Recipe) -> type[SliceBatches] | type[PatchBatches]:
+    """What cuts the samples of a recipe."""
+    return PatchBatches if len(recipe.data.size) == 3 else SliceBatches
+
+
+def _slices(samples: Tensor, channel: int) -> NDArray[Any]:
+    """Return one channel of (N, C, rows, columns), or of the middle slices of 3D samples, as (N, rows, columns)."""
+    images = samples[:, channel]
+    array: NDArray[Any] = (images if images.ndim == 3 else images[:, images.shape[1] // 2]).numpy()
+    return array
+
+
 def _place(networks: nn.ModuleDict, fabric: Fabric) -> None:
     """Move networks to their device and precision; parameters stay the objects that optimisers hold.
 
@@ -282,7 +314,8 @@ def _place(networks: nn.ModuleDict, fabric: Fabric) -> None:
         nn.SyncBatchNorm.convert_sync_batchnorm(networks)
     networks.to(fabric.device)
     fabric.strategy.precision.convert_module(networks)
-    if fabric.device.type in ("cuda", "cpu"):  # a fifth faster on the CPU; untried elsewhere
+    slicewise = all(weight.ndim < 5 for weight in networks.parameters())
+    if slicewise and fabric.device.type in ("cuda", "cpu"):  # a fifth faster on the CPU; untried in 3D and elsewhere
         networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     networks.train()
 

@@ -1,4 +1,8 @@
-"""What a running training says: mean losses, progress with the time left, and the end when a loss is not a number."""
+"""What a running training says: mean losses, progress with the time left, trouble, and why a loss ended it.
+
+Events carry the raw values; whoever draws them smooths them by `synthct.smoothing`. TensorBoard gets both, the
+smoothed ones as ``loss_ema/NAME`` beside ``loss/NAME``.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,12 @@ import torch
 from torch import Tensor
 
 from synthct.errors import UserError
-from synthct.events import Events
+from synthct.events import Events, read_events
+from synthct.smoothing import RunningMean
 from synthct.training.curves import Curves
+from synthct.training.memory import peak_memory_mb
 from synthct.training.plan import Plan
+from synthct.training.watch import Watch
 
 SHORTEST_S, LONGEST_S = 1.0, 10.0
 """Seconds between two reports, at the start and in a long training: reading a loss from a GPU makes it wait."""
@@ -32,14 +39,19 @@ class Report:
     plan
         Steps and epochs: what the time left consists of.
     run
-        Run folder, named in errors.
+        Run folder, named in errors; its events tell what was reported before it was resumed.
+    device
+        Whose memory is reported.
     """
 
-    def __init__(self, events: Events, curves: Curves | None, plan: Plan, run: Path) -> None:
+    def __init__(self, events: Events, curves: Curves | None, plan: Plan, run: Path, device: torch.device) -> None:
         self.events = events
         self._curves = curves
         self._plan = plan
         self._run = run
+        self._device = device
+        self._watch = Watch()
+        self._means: dict[str, RunningMean] = {}
         self._sums: dict[str, Tensor] = {}
         self._counts: Counter[str] = Counter()
         self._count = 0
@@ -51,6 +63,10 @@ class Report:
         """Start after ``step`` steps; curve points of later steps that an interrupted training left are hidden."""
         if self._curves is not None:
             self._curves.open(step + 1)
+        for event in read_events(self._run / "events.jsonl")[0]:
+            if event.get("kind") == "metrics":
+                self._watch.add(event["step"], event["values"])
+                self._smoothed(event["step"], event["values"])
         self.progress(step)
         self._began = self._reported = time.monotonic()
 
@@ -88,20 +104,40 @@ class Report:
         self.progress(step)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Report numbers of ``step`` as a metrics event and as curves."""
+        """Report numbers of ``step`` as a metrics event and as curves, and what is wrong with them as a warning."""
         self.events.metrics(step, values)
         if self._curves is not None:
-            self._curves.add(step, values)
+            self._curves.add(step, {**values, **self._smoothed(step, values)})
+        for trouble in self._watch.add(step, values):
+            self.events.warning(trouble.what, trouble.why, trouble.todo)
 
     def progress(self, step: int, doing: str = "") -> None:
-        """Report the step reached; the time left counts the ends of epochs still to come."""
+        """Report the step reached, and the most memory held so far (`peak_memory_mb`).
+
+        The time left counts the ends of epochs still to come.
+        """
         eta = None
         if self._trained:
             to_come = self._plan.epoch(self._plan.total) - step // self._plan.epoch_steps
             pause = self._pause_s / self._pauses if self._pauses else 0.0
             eta = round((self._plan.total - step) * self._train_s / self._trained + to_come * pause, 1)
         message = ", ".join(filter(None, (self._plan.words(step), doing)))
-        self.events.emit("progress", task="training", done=step, total=self._plan.total, eta_s=eta, message=message)
+        self.events.emit(
+            "progress",
+            task="training",
+            done=step,
+            total=self._plan.total,
+            eta_s=eta,
+            message=message,
+            memory_mb=round(peak_memory_mb(self._device)),
+        )
+
+    def _smoothed(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
+        return {
+            name.replace("loss/", "loss_ema/", 1): self._means.setdefault(name, RunningMean()).add(step, value)
+            for name, value in values.items()
+            if name.startswith("loss/")
+        }
 
     @contextmanager
     def pause(self) -> Iterator[None]:
