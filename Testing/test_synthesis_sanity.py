@@ -9,6 +9,7 @@ from synthesis_models import centre_model
 
 from synthct.errors import UserError
 from synthct.events import Events
+from synthct.synthesis.sanity import Watch
 from synthct.synthesis.translate import translate
 
 
@@ -20,6 +21,13 @@ def warnings_of(image, **card):
     events = []
     translate(image, centre_model(**card), device="cpu", events=Events(listener=events.append), name="leg.nii.gz")
     return [event["what"] for event in events if event["kind"] == "warning"]
+
+
+def reasons_of(image, **card):
+    model = centre_model(**card)
+    with Watch(model) as watch:
+        translate(image, model, device="cpu", watch=watch)
+    return watch.likeness.reasons
 
 
 @pytest.mark.parametrize(
@@ -64,20 +72,20 @@ def test_an_input_unlike_the_training_inputs_is_warned_of():
     }
     image = sitk.GetImageFromArray(array())
     image.SetSpacing((1.1, 1.1, 3.0))
-    assert warnings_of(image, statistics=statistics) == []
+    assert reasons_of(image, statistics=statistics) == ()
     image.SetSpacing((1.1, 1.1, 6.5))
-    assert len(warnings_of(image, statistics=statistics)) == 2  # spacing and extent
-    assert len(warnings_of(image, statistics=statistics, spacing=[0, 0, 3.0])) == 1  # resampled: the extent only
+    assert len(reasons_of(image, statistics=statistics)) == 2  # spacing and extent
+    assert len(reasons_of(image, statistics=statistics, spacing=[0, 0, 3.0])) == 1  # resampled: the extent only
     bright = sitk.GetImageFromArray(array() * 20)
     bright.SetSpacing((1.1, 1.1, 3.0))
-    assert "unusual intensities" in warnings_of(bright, statistics=statistics)[0]
+    assert "another scale" in reasons_of(bright, statistics=statistics)[0]
     fitted = {"name": "mr-percentile", "low": 1, "high": 99}
-    assert not any("intensities" in text for text in warnings_of(bright, statistics=statistics, input_scaling=fitted))
+    assert not any("scale" in text for text in reasons_of(bright, statistics=statistics, input_scaling=fitted))
 
 
 @pytest.mark.parametrize("statistics", [None, [], {"spacing_mm": 3}, {"intensity_p99": ["a", "b"]}])
 def test_a_card_without_usable_statistics_compares_nothing(statistics):
-    assert warnings_of(sitk.GetImageFromArray(array()), statistics=statistics) == []
+    assert reasons_of(sitk.GetImageFromArray(array()), statistics=statistics) == ()
 
 
 def test_planes_that_were_not_trained_are_warned_of():

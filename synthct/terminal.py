@@ -26,6 +26,8 @@ class Terminal:
         elif kind == "metrics" and any(name.startswith("validation") for name in event["values"]):
             values = ", ".join(f"{name} {value:.4g}" for name, value in event["values"].items())
             self.line(f"step {event['step']}: {values}")
+        elif kind == "result" and not event.get("likeness", {}).get("unlike", True):  # else a warning has said it
+            self.line(event["likeness"]["sentence"])
 
     def line(self, text: str) -> None:
         """Print a whole line, below an unfinished bar."""

@@ -12,6 +12,7 @@ from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.model_file import Model, load_model
+from synthct.synthesis.sanity import Watch
 from synthct.synthesis.translate import translate
 from synthct.volumes.read import read_image
 from synthct.volumes.write import check_output, write_image
@@ -92,7 +93,8 @@ def synthesize_file(
         region = "auto"
     read = time.monotonic()
     chosen_planes = list(planes or [*loaded.card.get("planes", []), "axial"][:1])
-    result = translate(image, loaded, chosen_planes, region, chosen, batch, events, str(input))
+    with Watch(loaded, events, str(input)) as watch:
+        result = translate(image, loaded, chosen_planes, region, chosen, batch, events, str(input), watch)
     del image, region
     translated = time.monotonic()
     path = write_image(result, output, overwrite, compress)
@@ -101,6 +103,8 @@ def synthesize_file(
         model=loaded.card["name"],
         planes=chosen_planes,
         device=str(chosen),
+        likeness=watch.likeness.to_dict(),
+        cut_off=watch.cut_off,
         seconds={
             "loading": round(read - started, 3),
             "synthesis": round(translated - read, 3),

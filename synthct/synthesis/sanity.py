@@ -1,133 +1,171 @@
-"""Is this volume something that the model can translate, and is it like what the model was trained on?"""
+"""Is this input like what the model was trained on?
+
+`Watch` answers it beside a translation, for the price of the histogram alone; `unlikeness` answers it for itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from types import TracebackType
 
 import numpy as np
+import SimpleITK as sitk
+import torch
 
 from synthct.errors import UserError
-from synthct.events import Events
+from synthct.events import SILENT, Events
+from synthct.synthesis.features import FeatureProbe
+from synthct.synthesis.input_checks import cut_off_sides, warn_of_cut_off
+from synthct.synthesis.likeness import Likeness, compare
+from synthct.synthesis.model_file import Model
+from synthct.synthesis.model_grid import model_grid
+from synthct.synthesis.sampled_features import sampled_features
+from synthct.synthesis.training_statistics import intensity_histogram
+from synthct.volumes.bias import correct_bias
+from synthct.volumes.body import body_mask
+from synthct.volumes.geometry import axial_order, axial_view, grid_of, resample_onto, same_grid
 
-_SAMPLE = 2_000_000
-_HU_BELOW = -200
-_HU_SHARE = 0.05
-_SPACING_FACTOR = 1.5
-_EXTENT_FACTOR = 2.0
-_INTENSITY_FACTOR = 3.0
-_AXES = ("left-right", "front-back", "head-foot")
+_COARSE = 500_000
+_BRIGHT_SAMPLE = 2_000_000
 
 
-def check_voxels(voxels: np.ndarray, name: str) -> float:
-    """Refuse what no network can translate; return the lowest value.
+class Watch:
+    """Looks at the input and listens to the network while a translation goes on; judges when left.
 
     Parameters
     ----------
-    voxels
-        The volume, three axes in any order; read slice by slice, so that no copy of it is made.
+    model
+        That is applied.
+    events
+        Hears a warning where the input is unlike the training data, or where the body is cut off.
     name
-        What errors call it.
+        What warnings call the input.
+
+    Attributes
+    ----------
+    likeness
+        What was found, once the translation is done.
+    cut_off
+        Sides on which the body goes on beyond the image.
+
+    Examples
+    --------
+    >>> with Watch(model) as watch:  # doctest: +SKIP
+    ...     translate(image, model, watch=watch)
+    >>> watch.likeness.sentence  # doctest: +SKIP
+    """
+
+    def __init__(self, model: Model, events: Events = SILENT, name: str = "The input") -> None:
+        self.likeness = Likeness()
+        self.cut_off: list[str] = []
+        self._model, self._events, self._name = model, events, name
+        self._probe = FeatureProbe(model.network)
+        self._sampled: np.ndarray | None = None
+        self._seen: tuple[list[float], list[float], float, np.ndarray] | None = None
+
+    def __enter__(self) -> Watch:
+        self._probe.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._probe.__exit__(kind, error, trace)
+        if kind is None and self._seen is not None:
+            self._judge()
+
+    def look(self, image: sitk.Image, body: sitk.Image | None, planes: Sequence[str], device: torch.device) -> None:
+        """Look at the image as the network is about to see it: corrected, with the model's spacing.
+
+        Parameters
+        ----------
+        image
+            3D.
+        body
+            Mask on the grid of ``image``; None: found in a coarse copy, and all is compared where there is none.
+        planes
+            That are translated; only the first plane of the card has known features, so that for others a few slices
+            of it are translated besides.
+        device
+            Where that is done.
+        """
+        order, _ = axial_order(image)
+        spacing = [image.GetSpacing()[axis] for axis in order]
+        extent = [spacing[n] * image.GetSize()[axis] for n, axis in enumerate(order)]
+        small, body = (image, body) if body is not None else _coarse(image, self._model)
+        voxels = axial_view(sitk.GetArrayViewFromImage(small), small)
+        covered = None if body is None else axial_view(sitk.GetArrayViewFromImage(body), body)
+        scaling = self._model.input_scaling.fit(voxels, covered)
+        step = max(1, round((voxels.size / _BRIGHT_SAMPLE) ** (1 / 3)))
+        brightest = float(np.percentile(voxels[::step, ::step, ::step], 99))
+        self._seen = (spacing, extent, brightest, intensity_histogram(voxels, covered, scaling))
+        if covered is not None:
+            self.cut_off = cut_off_sides(covered, [small.GetSpacing()[axis] for axis in order])
+            warn_of_cut_off(self.cut_off, self._name, self._events)
+        if list(planes) != list(self._model.card["planes"][:1]):
+            self._probe.__exit__(None, None, None)
+            whole = axial_view(sitk.GetArrayViewFromImage(image), image)
+            self._sampled = sampled_features(self._model, whole, covered if small is image else None, scaling, device)
+
+    def _judge(self) -> None:
+        assert self._seen is not None
+        features = self._sampled if self._sampled is not None else self._probe.features
+        self.likeness = compare(self._model.card, *self._seen, features)
+        if self.likeness.unlike:
+            self._events.warning(
+                self.likeness.sentence.replace("This input", self._name, 1), todo="Expect a worse result."
+            )
+
+
+def unlikeness(
+    image: sitk.Image,
+    model: Model,
+    body: sitk.Image | None = None,
+    device: str | torch.device = "cpu",
+    events: Events = SILENT,
+    name: str = "The input",
+) -> Likeness:
+    """Compare an MR with a model's training data without translating it: a few of its slices go through the network.
+
+    Parameters
+    ----------
+    image
+        3D, as it would be given to `synthct.synthesis.translate.translate`.
+    body
+        Mask of the body; None: found in the image.
+    device, events, name
+        See `Watch`.
 
     Raises
     ------
     UserError
-        Fewer than three axes, NaN or infinite values, or the same value everywhere.
+        The image is constant, or the mask is empty.
     """
-    if voxels.ndim != 3 or min(voxels.shape) < 2:
-        raise UserError(
-            f"{name} has {'×'.join(map(str, reversed(voxels.shape)))} voxels.",
-            "A 3D volume of at least two slices along each axis is needed.",
-            "Choose another image.",
-        )
-    low, high = np.inf, -np.inf
-    for plane in voxels:
-        lowest, highest = float(plane.min()), float(plane.max())
-        if not (np.isfinite(lowest) and np.isfinite(highest)):
-            raise UserError(
-                f"{name} holds values that are not numbers (NaN or infinite).",
-                "The network would spread them.",
-                "Replace them, for example by 0, and try again.",
-            )
-        low, high = min(low, lowest), max(high, highest)
-    if low == high:
-        raise UserError(
-            f"{name} is constant: every voxel is {low:g}.",
-            "There is nothing to translate.",
-            "Choose another image.",
-        )
-    return low
+    if body is None:
+        try:
+            body = body_mask(image)
+        except UserError as error:
+            events.warning(f"No body was found in {name}.", str(error), "All of it is compared.")
+    elif not same_grid(body, image):
+        body = resample_onto(body, image, "nearest", 0)
+    if model.card.get("bias_correction"):
+        image = correct_bias(image, body)
+    work = model_grid(grid_of(image), model.card.get("spacing"))
+    lowest = float(sitk.GetArrayViewFromImage(image).min())
+    image = resample_onto(image, work, "linear", outside=lowest)
+    body = None if body is None else resample_onto(body, work, "nearest", 0)
+    watch = Watch(model, events, name)
+    with watch:
+        watch.look(image, body, (), torch.device(device))
+    return watch.likeness
 
 
-def warn_if_unlike(
-    voxels: np.ndarray, spacing: Sequence[float], card: Mapping[str, Any], fitted: bool, name: str, events: Events
-) -> None:
-    """Send a warning event for everything that makes the input unlike the training inputs of the model.
-
-    Parameters
-    ----------
-    voxels
-        Array (z, y, x) towards head, back, left.
-    spacing
-        x, y, z in mm.
-    card
-        The model's card; what it does not tell is not compared.
-    fitted
-        Whether the input scaling is fitted to each volume: the intensities' unit does not matter then.
-    name
-        What warnings call the input.
-    """
-    step = max(1, round((voxels.size / _SAMPLE) ** (1 / 3)))
-    sample = voxels[::step, ::step, ::step]
-    if str(card.get("input", "MR")).upper() == "MR" and np.mean(sample < _HU_BELOW) > _HU_SHARE:
-        events.warning(
-            f"{name} looks like a CT.",
-            f"{np.mean(sample < _HU_BELOW):.0%} of its voxels lie below {_HU_BELOW}, as air does in HU; "
-            "the model expects an MR.",
-            "Check that the right image was chosen.",
-        )
-    statistics = card.get("statistics")
-    if not isinstance(statistics, Mapping):
-        return
-    fixed = card.get("spacing") or [None] * 3
-    extent = [length * count for length, count in zip(spacing, reversed(voxels.shape), strict=True)]
-    for axis, label in enumerate(_AXES):
-        seen = _ranges(statistics, "spacing_mm")
-        if seen and not fixed[axis] and _beyond(spacing[axis], seen[axis], _SPACING_FACTOR):
-            events.warning(
-                f"{name} has voxels of {spacing[axis]:.3g} mm {label}.",
-                f"The model was trained on {_span(seen[axis])} mm.",
-                "Expect a worse result, or resample the image first.",
-            )
-        seen = _ranges(statistics, "extent_mm")
-        if seen and _beyond(extent[axis], seen[axis], _EXTENT_FACTOR):
-            events.warning(
-                f"{name} covers {extent[axis]:.0f} mm {label}.",
-                f"The model was trained on {_span(seen[axis])} mm.",
-                "Expect a worse result if it shows another part of the body.",
-            )
-    bright = statistics.get("intensity_p99")
-    brightest = float(np.percentile(sample, 99))
-    if isinstance(bright, list) and _is_range(bright) and not fitted and _beyond(brightest, bright, _INTENSITY_FACTOR):
-        events.warning(
-            f"{name} has unusual intensities: 99 % of its voxels lie below {brightest:.4g}.",
-            f"In the training images that was {_span(bright)}, and this model's scaling is fixed.",
-            "Scale the image to the same range first.",
-        )
-
-
-def _beyond(value: float, seen: Sequence[float], factor: float) -> bool:
-    return value < seen[0] / factor or value > seen[1] * factor
-
-
-def _span(seen: Sequence[float]) -> str:
-    return f"{seen[0]:.4g}" if f"{seen[0]:.4g}" == f"{seen[1]:.4g}" else f"{seen[0]:.4g} to {seen[1]:.4g}"
-
-
-def _is_range(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(limit, int | float) for limit in value)
-
-
-def _ranges(statistics: Mapping[str, Any], key: str) -> list[list[float]] | None:
-    value = statistics.get(key)
-    return value if isinstance(value, list) and len(value) == 3 and all(map(_is_range, value)) else None
+def _coarse(image: sitk.Image, model: Model) -> tuple[sitk.Image, sitk.Image | None]:
+    """Every n-th voxel of an image, and the body found in that; None where there is none."""
+    step = max(1, round((image.GetNumberOfPixels() / _COARSE) ** (1 / 3)))
+    steps = [min(step, max(1, size // 8)) for size in image.GetSize()]
+    small = image[:: steps[0], :: steps[1], :: steps[2]]
+    try:
+        return small, body_mask(small, "ct" if str(model.card.get("input", "MR")).upper() == "CT" else "mr")
+    except UserError:
+        return small, None

@@ -7,13 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from synthct.data.cache import Volume
 from synthct.methods.method import Method
 from synthct.recipe import Recipe
-from synthct.volumes.scaling import make_scaling
+from synthct.synthesis.model_file import Model
+from synthct.synthesis.sampled_features import sampled_features
+from synthct.synthesis.training_statistics import describe_features, describe_histograms, intensity_histogram
+from synthct.volumes.scaling import Scaling, make_scaling
+
+CASES = 24
+"""Training volumes whose histograms and features the card remembers: enough for a spread, seconds to look at."""
 
 _LATTICE = 4
+_SCORES_ARE = {
+    False: "means over the validation volumes, inside the body mask",
+    True: "means over the validation volumes, their CT spoilt as in training",
+}
 _INTENDED_USE = "Research only; not a medical device, not for diagnosis or treatment."
 
 
@@ -29,6 +41,9 @@ def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
     """
     data = recipe.data
     low, high = make_scaling(data.target_scaling).range
+    ct = make_scaling(data.target_scaling).to_dict()
+    tissues = {"input": "CT", "target": "tissues", "classes": list(method.classes), "input_scaling": ct}
+    tissues |= {"bias_correction": False, "statistics": {}}
     spacing = recipe.preparation.spacing
     return {
         "name": recipe.name,
@@ -37,9 +52,9 @@ def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
         "target": "CT",
         "network": dict(recipe.networks[method.generator_role]),
         "in_channels": 2 * data.neighbours + 1,
-        "out_channels": 1,
+        "out_channels": len(method.classes) or 1,
         "input_scaling": make_scaling(data.input_scaling).to_dict(),
-        "target_scaling": make_scaling(data.target_scaling).to_dict(),
+        "target_scaling": ct,
         "planes": list(data.planes),
         "neighbours": data.neighbours,
         "size": list(data.size),
@@ -47,8 +62,9 @@ def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
         "hu_range": [round(low), round(high)],
         "bias_correction": recipe.preparation.bias_correction,
         "body_only": method.body_only,
-        "statistics": _statistics(training),
+        "statistics": _statistics(training, make_scaling(data.input_scaling)),
         "intended_use": _INTENDED_USE,
+        **(tissues if method.classes else {}),
     }
 
 
@@ -64,20 +80,52 @@ def training_summary(
         "seed": recipe.training.seed,
         "date": time.strftime("%Y-%m-%d"),
         "scores": {name.removeprefix("validation/"): round(value, 3) for name, value in scores.items()},
-        "scores_are": "means over the validation volumes, inside the body mask",
+        "scores_are": _SCORES_ARE["validation/dice" in scores],
     }
     return summary if start is None else {**summary, "started_from": start}
 
 
-def _statistics(volumes: Sequence[Volume]) -> dict[str, Any]:
+def with_features(
+    card: Mapping[str, Any], network: nn.Module, training: Sequence[Volume], device: torch.device | str
+) -> dict[str, Any]:
+    """Return the card with what ``network``, as trained so far, sees in the training volumes.
+
+    At most `CASES` volumes are looked at, each in a few slices (`synthct.synthesis.sampled_features`).
+    """
+    model = Model(network, dict(card))
+    features = []
+    for volume in _chosen(training):
+        scaling = model.input_scaling.fit(volume.mr, volume.mask)
+        seen = sampled_features(model, volume.mr, volume.mask, scaling, device)
+        if seen is not None:
+            features.append(seen)
+    network.to(device)  # synthesis may have fled to the CPU when memory ran out
+    known = describe_features(features)
+    statistics = dict(card["statistics"])
+    return {**card, "statistics": statistics if known is None else {**statistics, "features": known}}
+
+
+def _statistics(volumes: Sequence[Volume], scaling: Scaling) -> dict[str, Any]:
     spacing = np.array([volume.spacing for volume in volumes])
     extent = spacing * np.array([volume.shape[::-1] for volume in volumes])
     bright = [float(np.percentile(volume.mr[::_LATTICE, ::_LATTICE, ::_LATTICE], 99)) for volume in volumes]
+    histograms = [
+        intensity_histogram(volume.mr, volume.mask, scaling.fit(volume.mr, volume.mask)) for volume in _chosen(volumes)
+    ]
+    known = describe_histograms(histograms)
     return {
         "spacing_mm": _ranges(spacing),
         "extent_mm": _ranges(extent),
         "intensity_p99": [round(min(bright), 1), round(max(bright), 1)],
+        **({} if known is None else {"histogram": known}),
     }
+
+
+def _chosen(volumes: Sequence[Volume]) -> list[Volume]:
+    """At most `CASES` volumes, evenly chosen."""
+    if len(volumes) <= CASES:
+        return list(volumes)
+    return [volumes[number] for number in np.linspace(0, len(volumes) - 1, CASES).round().astype(int)]
 
 
 def _ranges(values: np.ndarray) -> list[list[float]]:
