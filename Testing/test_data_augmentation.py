@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from test_data_slices import EVERYTHING, blob, centre, make_volume
 
 from synthct.data.augmentation import Change, cut, draw_change
@@ -14,6 +16,7 @@ from synthct.data.elastic import Displacement
 from synthct.data.slices import SliceBatches
 from synthct.data.voxel_size import in_larger_voxels
 from synthct.errors import UserError
+from synthct.options import typed
 from synthct.recipe import Augmentation, Data, Elastic, Resampling, load_recipe
 
 XYZ = Augmentation(rotation_degrees=(1, 2, 4), scale=(0.1, 0.2, 0.3), translation_voxels=(10, 20, 30))
@@ -179,3 +182,11 @@ def test_ranges_that_cannot_be_are_refused_by_name(key: str, value: str, words: 
     with pytest.raises(UserError, match=words) as error:
         load_recipe("synthct-unet", {key: value})
     assert key.split(".")[-1] in str(error.value)
+
+
+def test_the_published_configuration_in_the_documents_can_be_used() -> None:
+    text = (Path(__file__).parents[1] / "Docs" / "augmentation.md").read_text(encoding="utf-8")
+    block = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
+    published = typed(Augmentation, block["augmentation"], "the document")
+    assert published.translation_voxels == (40, 40, 2) and published.elastic.rotation_degrees == (5, 5, 180)
+    assert published.resampling.spacings == (1, 1.5, 2, 2.5, 3)

@@ -6,6 +6,7 @@ before torch has started any thread, so that each life costs no import.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
@@ -13,12 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+import monai.networks.layers  # noqa: F401  (elastic augmentation wants it, and no life shall import it)
 import numpy as np
 from training_recipes import tiny_recipe
 
 from synthct.data.cohort import read_cohort
 from synthct.errors import Cancelled
 from synthct.events import read_events
+from synthct.recipe import Augmentation, Elastic, Recipe, Resampling
 from synthct.training import loop
 from synthct.training.run import resume, train
 from synthct.training.sample_grid import write_sample_grid
@@ -37,18 +40,19 @@ def live(cohort: Path, run: Path, method: str) -> int:
         if (run / "cohort.json").exists():
             resume(run, device="cpu")
         else:
-            train(
-                tiny_recipe(method, steps=STEPS, steps_per_epoch=10, patience=50),
-                read_cohort(cohort),
-                run,
-                device="cpu",
-            )
+            train(_recipe(method), read_cohort(cohort), run, device="cpu")
         code = 0
     except Cancelled:
         code = 130
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _recipe(method: str) -> Recipe:
+    recipe = tiny_recipe(method, steps=STEPS, steps_per_epoch=10, patience=50)
+    changes = Augmentation(flip=True, rotation_degrees=5.0, elastic=Elastic(0.5), gamma=0.1, resampling=Resampling(0.5))
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, augmentation=changes))
 
 
 def wait_until_training(events: Path) -> None:

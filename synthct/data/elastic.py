@@ -19,15 +19,20 @@ class Displacement:
     sigma: float
     """Voxels, of the Gaussian that smooths white noise between -1 and 1."""
     magnitude: float
-    """Voxels, what the smoothed noise is multiplied by: its standard deviation is far smaller, see `field`."""
+    """Voxels, what the smoothed noise is multiplied by; how far voxels move is `spread`, far less."""
     seed: int
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation along each axis, in voxels."""
+        return self.magnitude * (2 * math.sqrt(math.pi) * self.sigma) ** -1.5 / math.sqrt(3)
 
     def field(self, size: Sequence[int]) -> Tensor:
         """Return how far each voxel looks aside, in voxels: (axes, \\*size), float32, for two or three axes.
 
-        The standard deviation along each axis is magnitude · (2 √π sigma)^-1.5 / √3 away from the edges: 1.5 voxels
-        for sigma 5 and magnitude 200. A slice gets what a slice of a volume would. Since the field is smooth, it is
-        made on a grid of about half a sigma, 8 to 64 times fewer voxels than MONAI smooths, and interpolated.
+        Away from the edges the standard deviation is `spread`: 1.5 voxels for sigma 5 and magnitude 200. A slice gets
+        what a slice of a volume would. Since the field is smooth, it is made on a grid of about half a sigma, 8 to 64
+        times fewer voxels than MONAI smooths, and interpolated.
         """
         from monai.networks.layers import GaussianFilter
 

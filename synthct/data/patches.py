@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from synthct.data.cache import Volume
+from synthct.data.patch_augmentation import change_patch, draw_patch_change
 from synthct.data.pieces import Piece, Ranges, pieces_of
 from synthct.errors import UserError
 from synthct.recipe import Data
@@ -112,9 +113,14 @@ class PatchBatches:
 
     def _drawn(self, position: int, step: int, sample: int, stream: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         random = np.random.default_rng([self._seed, step, sample, stream])
+        change = draw_patch_change(self._data.augmentation, random.spawn(1)[0])
         flip = bool(random.random() < 0.5) and self._data.augmentation.flip
         body = self._bodies[self._body(position, stream)]
-        patch = _cut(body.piece, body.drawn(random, self._size), self._size, names)
+        piece, corner = body.piece, body.drawn(random, self._size)
+        spacing = piece.volume.spacing[::-1]
+        first, size = change.source(self._size, spacing)
+        z, y, x = (start + aside for start, aside in zip(corner, first, strict=True))
+        patch = change_patch(_cut(piece, (z, y, x), size, names), change, self._size, spacing, piece.span)
         return {name: values[..., ::-1] for name, values in patch.items()} if flip else patch
 
     def _body(self, position: int, stream: int) -> int:
@@ -191,8 +197,9 @@ class _Body:
 def _cut(piece: Piece, corner: Corner, size: Corner, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the named arrays of a patch as float32 (1, \\*size); ``corner`` counts from the piece's start."""
     shape = (piece.stop - piece.start, *piece.volume.shape[1:])
-    first = [max(0, start) for start in corner]
-    last = [min(start + side, length) for start, side, length in zip(corner, size, shape, strict=True)]
+    first = [min(max(0, start), length) for start, length in zip(corner, shape, strict=True)]
+    ends = (min(start + side, length) for start, side, length in zip(corner, size, shape, strict=True))
+    last = [max(start, stop) for start, stop in zip(first, ends, strict=True)]
     to = tuple(slice(a - start, b - start) for a, b, start in zip(first, last, corner, strict=True))
     rows, columns = slice(first[1], last[1]), slice(first[2], last[2])
     parts = {
