@@ -36,6 +36,9 @@ class Method(Protocol):
         Whether ``input`` and ``target`` must show the same slice.
     body_only
         Whether the losses leave out what lies outside the body: what the generator gives there means nothing.
+    classes
+        What the channels of that network's output stand for, where it takes the CT and gives scores of classes;
+        empty: it takes ``input`` and gives the target.
     pretrained
         Networks that come trained and stay as they are: role → model folder. The run puts them in their places.
     cycle
@@ -47,6 +50,7 @@ class Method(Protocol):
     generator_role: str
     paired: bool
     body_only: bool
+    classes: tuple[str, ...] = ()
     cycle: int = 1
     pretrained: Mapping[str, Path] = MappingProxyType({})
 

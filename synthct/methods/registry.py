@@ -12,6 +12,7 @@ from synthct.methods.cyclegan import CycleGAN
 from synthct.methods.gan import GAN
 from synthct.methods.method import Method
 from synthct.methods.regression import Regression
+from synthct.methods.segmentation import Segmentation
 from synthct.methods.wgan import WGAN
 from synthct.options import build
 from synthct.recipe import Recipe
@@ -22,6 +23,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "conditional-gan": ConditionalGAN,
     "cyclegan": CycleGAN,
     "wgan": WGAN,
+    "segmentation": Segmentation,
 }
 
 
@@ -39,13 +41,27 @@ def build_method(recipe: Recipe) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         method = build(METHODS, recipe.method, "`method` of the recipe", recipe)
+    _require_dimensions(recipe, method)
     divisor = getattr(method.networks[method.generator_role], "divisor", 1)
     for length in recipe.data.size:
         if length % divisor or length < divisor:
             fitting = max(1, round(length / divisor)) * divisor
             raise UserError(
                 f"`data.size` {list(recipe.data.size)} does not fit the generator.",
-                f"Rows and columns must be multiples of {divisor}.",
+                f"{'Rows and columns' if len(recipe.data.size) == 2 else 'All sides'} must be multiples of {divisor}.",
                 f"Take {fitting} in place of {length}, or a generator of less depth.",
             )
     return method
+
+
+def _require_dimensions(recipe: Recipe, method: Method) -> None:
+    """Refuse slices for a 3D network and patches for a 2D one."""
+    wanted = len(recipe.data.size)
+    for role, network in method.networks.items():
+        found = getattr(network, "dimensions", 2)
+        if found != wanted and role in recipe.networks:
+            raise UserError(
+                f"The network `{recipe.networks[role].get('name')}` of `networks.{role}` is a {found}D one.",
+                f"`data.size` has {wanted} entries, {'rows and columns' if wanted == 2 else 'those of a 3D patch'}.",
+                f"Give `data.size` {found} entries, or take a {wanted}D network.",
+            )

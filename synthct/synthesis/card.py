@@ -8,12 +8,16 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
     What it is called and what it translates (``"mr-to-ct"``, ``"MR"``, ``"CT"``, ``"pelvis"``, ``"T2w"``).
 ``network``, ``in_channels``, ``out_channels``
     Entry of the network registry: ``{"name": ..., options}``, and its channels.
+``classes``
+    Names of the output's channels where they are scores of classes (task ``"ct-to-tissues"``) in place of HU; the
+    input is then a CT, and ``target_scaling`` and ``hu_range`` are that CT's. Absent in a model that translates.
 ``input_scaling``, ``target_scaling``
     ``to_dict()`` of the intensity scalings.
 ``planes``, ``neighbours``
     Planes it was trained on (axial, coronal, sagittal) and slices on either side as further input channels.
 ``size``
-    Rows and columns of a training sample: the size of a tile.
+    Rows and columns of a training sample: the size of a tile. Three entries, slices, rows and columns: a 3D network,
+    and the size of its window; it has no ``neighbours``, and its ``planes`` are ``["axial"]``.
 ``spacing``
     x, y, z in mm after reorientation to axial (x to the left, y to the back, z to the head); null, or null or 0 in
     one place: the input's own is kept.
@@ -25,7 +29,9 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
     True where the network learned inside the body alone: what it gives outside means nothing and is made air.
 ``statistics``
     Of the training inputs, for the warning when an input is unlike them:
-    ``{"spacing_mm": [[low, high] for x, y, z], "extent_mm": [[low, high] for x, y, z], "intensity_p99": [low, high]}``.
+    ``{"spacing_mm": [[low, high] for x, y, z], "extent_mm": [[low, high] for x, y, z], "intensity_p99": [low, high],
+    "histogram": {"mean", "distance_p95", "cases"}, "features": {"mean", "sd", "distance_p95", "cases"}}``; see
+    `synthct.synthesis.training_statistics`.
 ``training``
     Preset, cohort summary, steps, date, scores.
 ``intended_use``
@@ -146,21 +152,29 @@ def check_card(card: dict[str, Any], origin: str) -> None:
             state = f"It is {value!r}." if key in card else "It is missing."
             raise UserError(f"`{key}` of {origin} cannot be used.", state, "Export the model again.")
     problems = {
-        "size": len(card["size"]) != 2 or not all(_is_count(side) and side > 0 for side in card["size"]),
+        "size": len(card["size"]) not in (2, 3) or not all(_is_count(side) and side > 0 for side in card["size"]),
         "hu_range": len(card["hu_range"]) != 2 or not all(_is_number(limit) for limit in card["hu_range"]),
         "planes": not set(card.get("planes", [])) <= set(PLANES),
         "neighbours": not _is_count(card.get("neighbours", 0)),
         "spacing": not _is_spacing(card.get("spacing")),
         "network": not isinstance(card["network"].get("name"), str),
+        "classes": not isinstance(card.get("classes", []), list),
     }
     for key, wrong in problems.items():
         if wrong:
             raise UserError(f"`{key}` of {origin} cannot be used.", f"It is {card.get(key)!r}.", "Export it again.")
+    if len(card["size"]) == 3 and (card.get("neighbours", 0) or card.get("planes", ["axial"]) != ["axial"]):
+        raise UserError(
+            f"`neighbours` or `planes` of {origin} cannot be used.",
+            "Its `size` has three entries, those of a 3D network, which has no neighbours and axial slices.",
+            "Export the model again.",
+        )
     expected = 2 * card.get("neighbours", 0) + 1
-    if card["in_channels"] != expected or card["out_channels"] != 1:
+    given = len(card["classes"]) if card.get("classes") else 1
+    if card["in_channels"] != expected or card["out_channels"] != given:
         raise UserError(
             f"`in_channels` or `out_channels` of {origin} cannot be used.",
-            f"With {card.get('neighbours', 0)} neighbours they must be {expected} and 1; "
+            f"With {card.get('neighbours', 0)} neighbours they must be {expected} and {given}; "
             f"they are {card['in_channels']} and {card['out_channels']}.",
             "Export the model again.",
         )

@@ -13,15 +13,17 @@ from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.synthesis.card import PLANES
 from synthct.synthesis.device import choose_device
+from synthct.synthesis.input_checks import check_voxels, warn_of_ct
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.model_grid import model_grid, sampled_back
 from synthct.synthesis.predictor import Predictor
 from synthct.synthesis.progress import SliceProgress
-from synthct.synthesis.sanity import check_voxels, warn_if_unlike
+from synthct.synthesis.sanity import Watch
 from synthct.synthesis.slicewise import translate_array
+from synthct.synthesis.volumewise import translate_volume
 from synthct.volumes.bias import correct_bias
 from synthct.volumes.body import body_mask
-from synthct.volumes.geometry import axial_order, axial_view, grid_of, image_from_array, resample_onto, same_grid
+from synthct.volumes.geometry import axial_view, grid_of, image_from_array, resample_onto, same_grid
 from synthct.volumes.hu import AIR_HU
 from synthct.volumes.scaling import Scaling
 
@@ -35,11 +37,12 @@ def translate(
     batch: int | None = None,
     events: Events = SILENT,
     name: str = "The input",
+    watch: Watch | None = None,
 ) -> sitk.Image:
-    """Translate a volume slice by slice, and average over planes where several are given.
+    """Translate a volume slice by slice, and average over planes where several are given; or in 3D, as the model is.
 
     Slices larger than the model's size are cut into overlapping tiles. Memory grows with the volume by the result
-    (int16) alone; the device holds one batch of slices.
+    (int16) alone; the device holds one batch of slices. What a 3D model holds: `synthct.synthesis.volumewise`.
 
     Parameters
     ----------
@@ -48,17 +51,19 @@ def translate(
     model
         As from `synthct.synthesis.model_file.load_model`.
     planes
-        axial, coronal, sagittal; several are averaged.
+        axial, coronal, sagittal; several are averaged. A 3D model has axial alone.
     mask
         Outside it the result is air. ``"auto"``: the body found in the input. None: nothing is set to air.
     device
         See `synthct.synthesis.device.choose_device`.
     batch
-        Slices at once; None: chosen by device. It changes the speed only.
+        Slices (3D: windows) at once; None: chosen by device. It changes the speed only.
     events
         Hears progress in slices, and warnings.
     name
         What errors and warnings call the input.
+    watch
+        Entered, and judges whether the input is like the training data; None: nobody asks.
 
     Returns
     -------
@@ -71,13 +76,19 @@ def translate(
         A constant or non-finite volume, an unknown plane or device, a mask that covers nothing, too little memory.
     """
     planes = _checked_planes(planes, model, events)
+    if model.card.get("classes"):
+        raise UserError(
+            f"The model {model.card['name']} gives no HU.",
+            f"It finds tissues in a {model.card['input']}: {', '.join(model.card['classes'])}.",
+            "Choose a model that translates; this one serves as `feature_model` of a training.",
+        )
     predictor = Predictor(model, choose_device(device), batch, events)
     grid = grid_of(image)
     scaling = model.input_scaling
-    fitted = scaling.percentiles is not None
+    fitted = scaling.percentiles is not None and scaling.low is None
     corrected = bool(model.card.get("bias_correction"))
-    lowest = _check(image, model, fitted, name, events)
-    body = _body(image, mask, model, name, events) if mask is not None or fitted or corrected else None
+    lowest = check_input(image, model, name, events)
+    body = find_body(image, mask, model, name, events) if mask is not None or fitted or corrected else None
     if corrected:
         image = correct_bias(image, body)
     work = model_grid(grid, model.card.get("spacing"))
@@ -85,6 +96,8 @@ def translate(
     if work is not grid:
         image = resample_onto(image, work, "linear", outside=lowest)
         inside = None if body is None else resample_onto(body, work, "nearest", 0)
+    if watch is not None:
+        watch.look(image, inside, planes, predictor.device)
     hu = _translated(
         image, inside, planes, model, scaling, predictor, lowest, mask is not None and work is grid, events
     )
@@ -113,17 +126,11 @@ def _translated(
     covered = None if inside is None else axial_view(sitk.GetArrayViewFromImage(inside), image)
     progress = SliceProgress(events, sum(voxels.shape[PLANES.index(plane)] for plane in planes))
     hu = np.full(image.GetSize()[::-1], _air(model), np.int16)
-    translate_array(
-        voxels,
-        axial_view(hu, image),
-        planes,
-        model,
-        scaling.fit(voxels, covered),
-        predictor,
-        progress,
-        lowest,
-        covered if only_inside else None,
-    )
+    target, fitted, wanted = axial_view(hu, image), scaling.fit(voxels, covered), covered if only_inside else None
+    if len(model.card["size"]) == 3:
+        translate_volume(voxels, target, model, fitted, predictor, progress, lowest, wanted)
+    else:
+        translate_array(voxels, target, planes, model, fitted, predictor, progress, lowest, wanted)
     return hu
 
 
@@ -135,6 +142,12 @@ def _checked_planes(planes: Sequence[str], model: Model, events: Events) -> list
     if not chosen:
         raise UserError("No plane was chosen.", todo=f"Choose one or more of {', '.join(PLANES)}.")
     trained = model.card.get("planes") or ["axial"]
+    if len(model.card["size"]) == 3 and chosen != ["axial"]:
+        raise UserError(
+            f"The model {model.card['name']} cannot be applied to {' and '.join(chosen)} slices.",
+            "It is a 3D one and sees all planes at once.",
+            "Leave the option planes out, or set it to axial.",
+        )
     new = [plane for plane in chosen if plane not in trained]
     if new:
         events.warning(
@@ -145,19 +158,17 @@ def _checked_planes(planes: Sequence[str], model: Model, events: Events) -> list
     return chosen
 
 
-def _check(image: sitk.Image, model: Model, fitted: bool, name: str, events: Events) -> float:
+def check_input(image: sitk.Image, model: Model, name: str, events: Events) -> float:
     """Refuse or warn of the input; return its lowest value."""
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise UserError(f"{name} is not a 3D image with one value per voxel.", todo="Choose another image.")
     view = sitk.GetArrayViewFromImage(image)
     lowest = check_voxels(view, name)
-    order, _ = axial_order(image)
-    spacing = [image.GetSpacing()[axis] for axis in order]
-    warn_if_unlike(axial_view(view, image), spacing, model.card, fitted, name, events)
+    warn_of_ct(view, model.card, name, events)
     return lowest
 
 
-def _body(
+def find_body(
     image: sitk.Image, mask: sitk.Image | str | None, model: Model, name: str, events: Events
 ) -> sitk.Image | None:
     """The mask that was given, on the grid of ``image``, or the body found in it."""

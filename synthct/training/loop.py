@@ -34,8 +34,8 @@ from synthct.training.reporting import Report
 from synthct.training.run_folder import RunFolder
 from synthct.training.sample_grid import write_sample_grid
 from synthct.training.snapshot import Standing, restore_snapshot, save_snapshot, states_of_all
-from synthct.training.update import Update
 from synthct.training.tissue_validation import DICE, draw_tissues, validate_tissues
+from synthct.training.update import Update
 from synthct.training.validation import LOWEST_MAE, as_applied, validate
 from synthct.training.watch import DIVERSITY, diversity
 from synthct.volumes.scaling import make_scaling

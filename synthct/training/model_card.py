@@ -42,7 +42,7 @@ def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
     data = recipe.data
     low, high = make_scaling(data.target_scaling).range
     ct = make_scaling(data.target_scaling).to_dict()
-    tissues = {"input": "CT", "target": "tissues", "classes": list(method.classes), "input_scaling": ct}
+    tissues: dict[str, Any] = {"input": "CT", "target": "tissues", "classes": list(method.classes), "input_scaling": ct}
     tissues |= {"bias_correction": False, "statistics": {}}
     spacing = recipe.preparation.spacing
     return {

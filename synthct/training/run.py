@@ -149,8 +149,8 @@ def _go_on(
         model=str(run.model),
         run=str(run.path),
         steps=standing.step,
-        best_mae_hu=standing.best,
         best_step=standing.best_step,
+        **{f"best_{loop.criterion.short}": standing.best},
     )
     return run.path
 

@@ -26,7 +26,7 @@ class Standing:
     epoch_ended: int = 0
     """The last step whose validation, sample grid and model are done."""
     best: float | None = None
-    """Lowest validation MAE in HU."""
+    """Best validation score: MAE in HU, or the mean Dice of a segmentation."""
     best_step: int = 0
     without_better: int = 0
     """Validations since then."""

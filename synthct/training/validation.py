@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,24 @@ from synthct.synthesis.prepared import translate_prepared
 from synthct.volumes.scaling import make_scaling
 
 MAE, PSNR = "validation/mae_hu", "validation/psnr_synthrad2023_db"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The score that chooses the best model of a run."""
+
+    name: str
+    short: str
+    """In the result event: ``best_SHORT``."""
+    lower: bool = True
+    """Whether lower is better."""
+
+    def better(self, score: float, best: float | None) -> bool:
+        """Whether ``score`` is better than the best so far, if there is one."""
+        return best is None or (score < best if self.lower else score > best)
+
+
+LOWEST_MAE = Criterion(MAE, "mae_hu")
 Slab = tuple[int, int] | None
 """Axial slices [start, stop) that are scored; None: all."""
 
@@ -45,10 +64,7 @@ def validate(
             low, high = SYNTHRAD_2023
             noise = psnr(ct, synthetic, mask, data_range=high - low, clip=SYNTHRAD_2023)
             scores.append((mae(ct, synthetic, mask), noise))
-    if fabric.world_size > 1:
-        shares: list[Any] = [None] * fabric.world_size
-        torch.distributed.all_gather_object(shares, scores)
-        scores = [score for share in shares for score in share]
+    scores = gathered(scores, fabric)
     if not scores:
         raise UserError(
             "No validation case shows the body in the slices that are scored.",
@@ -57,6 +73,15 @@ def validate(
         )
     means = np.mean(scores, axis=0)
     return {MAE: float(means[0]), PSNR: float(means[1])}
+
+
+def gathered(scores: list[Any], fabric: Fabric) -> list[Any]:
+    """Return the scores of all processes, in the order of their ranks."""
+    if fabric.world_size == 1:
+        return scores
+    shares: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(shares, scores)
+    return [score for share in shares for score in share]
 
 
 def as_applied(network: nn.Module) -> nn.Module:

@@ -11,3 +11,6 @@ TISSUES: dict[str, tuple[float, float]] = {
     "bone": (250.0, float("inf")),
 }
 """Tissue class → HU range [low, high) that defines it in a CT. The limits are our reading: usual in sCT papers."""
+
+FAT_HU = (-200.0, 0.0)
+"""HU range [low, high) of fat inside the class ``soft`` (row B3)."""
