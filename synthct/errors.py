@@ -26,5 +26,9 @@ class UserError(Exception):
         super().__init__(" ".join(part for part in (what, why, todo) if part))
 
 
+class Diverged(UserError):
+    """A training's losses or weights are not numbers any more: its recipe is at fault, and another may do."""
+
+
 class Cancelled(Exception):
     """The user ended the work: exit code 130, nothing half-written is left."""

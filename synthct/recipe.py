@@ -261,7 +261,7 @@ def load_recipe(name_or_path: str | Path, overrides: Mapping[str, str] | None = 
                 "`synthct presets` lists them.",
             )
     try:
-        content = _yaml(path.read_text(encoding="utf-8"))
+        content = plain_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"The recipe {path} cannot be read.", f"{error}.", "Correct the file.") from error
     if not isinstance(content, dict):
@@ -312,12 +312,13 @@ def _override_value(key: str, text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        return _yaml(text)
+        return plain_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"The value of --{key} cannot be read: {text}", f"{error}.") from error
 
 
-def _yaml(text: str) -> Any:
+def plain_yaml(text: str) -> Any:
+    """Return the plain values that ``text`` holds; 2e-5 is a number, as in YAML 1.2."""
     return yaml.load(text, Loader=_Loader)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from synthct.errors import UserError
+from synthct.errors import Diverged
 from synthct.events import Events, read_events
 from synthct.smoothing import RunningMean
 from synthct.training.curves import Curves
@@ -157,9 +157,9 @@ class Report:
         if self._curves is not None:
             self._curves.close()
 
-    def not_a_number(self, what: str, step: int) -> UserError:
+    def not_a_number(self, what: str, step: int) -> Diverged:
         """Return the error that ends a training which has diverged."""
-        return UserError(
+        return Diverged(
             f"{what} is not a number any more at step {step}.",
             f"The training has diverged; the last good weights are kept in {self._run / 'checkpoints'} and, where "
             f"there was a validation, in {self._run / 'model'}.",
