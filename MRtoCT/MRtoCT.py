@@ -31,6 +31,7 @@ from synthct.scene.inputs import first_input
 from synthct.scene.progress import result_html, show_progress, show_scores
 from synthct.scene.session import Session
 from synthct.scene.studies import INPUT_REFERENCE
+from synthct.scene.training_section import TrainingSection
 from synthct.scene.translation import Request, Translation
 from synthct.synthesis.card import card_of
 
@@ -59,6 +60,7 @@ class MRtoCTParameterNode:
     sagittal: bool = False
     bodyMask: bool = True
     device: str = "auto"
+    trainingRun: str
 
 
 class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -81,6 +83,14 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = MRtoCTLogic()
         self.models = ModelChooser(self.ui.modelPathEdit, self.ui.modelCardLabel, card_of, self.onModelChosen)
         self.devices = DeviceChooser(self.ui.deviceComboBox, self.logic.session, self.onDeviceChosen)
+        self.training = TrainingSection(
+            self.ui.trainingCollapsibleButton,
+            self.logic.session,
+            self.devices,
+            "mr-to-ct",
+            self.onTrainingRun,
+            self.onTrainedModel,
+        )
         for name in CT_WINDOWS:
             self.ui.windowComboBox.addItem(name)
         self.timer = qt.QTimer()
@@ -99,6 +109,7 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         self.timer.stop()
         self.devices.close()
+        self.training.close()
         self.setParameterNode(None)
         self.logic.session.close()
         self.removeObservers()
@@ -135,6 +146,7 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         if parameterNode:
             parameterNode.model = parameterNode.model or self.models.path
+            parameterNode.trainingRun = parameterNode.trainingRun or self.training.run_path
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self._parameterNode = parameterNode
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
@@ -147,6 +159,7 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.models.path = node.model
         if node.device != self.devices.device:
             self.devices.device = node.device
+        self.training.run_path = node.trainingRun
         output = node.outputVolume
         madeFrom = output.GetNodeReference(INPUT_REFERENCE) if output else None
         if madeFrom and node.inputVolume and madeFrom.GetID() != node.inputVolume.GetID():
@@ -165,6 +178,13 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onDeviceChosen(self):
         if self._parameterNode:
             self._parameterNode.device = self.devices.device
+
+    def onTrainingRun(self):
+        if self._parameterNode:
+            self._parameterNode.trainingRun = self.training.run_path
+
+    def onTrainedModel(self, path):
+        self.models.path = path
 
     def onRefreshDevices(self, clicked=False):
         self.devices.refresh()

@@ -115,3 +115,8 @@ def test_cmake_packages_every_file_of_the_modules(module):
 def test_wheel_carries_the_presets():
     assert any((ROOT / "synthct/presets").glob("*.yaml"))
     assert 'synthct = ["presets/*.yaml"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_wheel_carries_the_layouts_of_shared_widgets():
+    assert any((ROOT / "synthct/scene").glob("*.ui"))
+    assert '"scene/*.ui"' in (ROOT / "pyproject.toml").read_text()

@@ -47,9 +47,12 @@ def qualified(class_name):
     raise AssertionError(f"no facts about {class_name}")
 
 
-def widgets_of(module):
-    """Name to class of every widget in the module's .ui file."""
-    root = ElementTree.parse(ROOT / module / f"Resources/UI/{module}.ui").getroot()
+UI_FILES = [ROOT / name / f"Resources/UI/{name}.ui" for name in MODULES] + sorted((ROOT / "synthct/scene").glob("*.ui"))
+
+
+def widgets_of(path):
+    """Name to class of every widget in a .ui file."""
+    root = ElementTree.parse(path).getroot()
     return {element.get("name"): qualified(element.get("class")) for element in root.iter("widget")}
 
 
@@ -165,16 +168,17 @@ def read(source, widgets=None):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_only_what_a_real_slicer_shows(path):
-    widgets = widgets_of(path.stem) if path.stem in MODULES else None
+    layout = next((file for file in UI_FILES if file.stem == path.stem), None)
+    widgets = widgets_of(layout) if layout is not None else None
     reader = read(path.read_text(encoding="utf-8"), widgets)
     assert not reader.problems, "\n".join(reader.problems)
     if widgets:
         assert reader.checked > 30
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_ui_file_sets_only_properties_that_exist(module):
-    root = ElementTree.parse(ROOT / module / f"Resources/UI/{module}.ui").getroot()
+@pytest.mark.parametrize("path", UI_FILES, ids=lambda path: path.stem)
+def test_ui_file_sets_only_properties_that_exist(path):
+    root = ElementTree.parse(path).getroot()
     for element in root.iter("widget"):
         properties = shown(qualified(element.get("class")))[1]
         for entry in element.findall("property"):

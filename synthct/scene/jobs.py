@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,7 +70,14 @@ class Job:
         self._deadline = 0.0
 
     @classmethod
-    def start(cls, verb: str, options: Mapping[str, Any], folder: Path | str, events: Path | None = None) -> Job:
+    def start(
+        cls,
+        verb: str,
+        options: Mapping[str, Any],
+        folder: Path | str,
+        events: Path | None = None,
+        words: Sequence[str] = (),
+    ) -> Job:
         """Start ``python -m synthct VERB`` in a session of its own and return at once.
 
         Parameters
@@ -83,6 +90,8 @@ class Job:
             Made if needed; one job per folder.
         events
             Where the task reports; default ``folder/events.jsonl``.
+        words
+            What the verb takes without a name, such as the folder of ``cohort``.
 
         Raises
         ------
@@ -92,10 +101,10 @@ class Job:
         folder = Path(folder)
         events = events or folder / "events.jsonl"
         log = folder / "log.txt"
-        words = ["-m", "synthct", verb, *arguments(options)]
+        command = ["-m", "synthct", verb, *words, *arguments(options)]
         if verb != "worker":
-            words += ["--events", str(events)]
-        child = launch(words, folder, log)
+            command += ["--events", str(events)]
+        child = launch(command, folder, log)
         try:
             job = cls(folder, record(folder, verb, options, child.pid, events, log))
         except OSError:

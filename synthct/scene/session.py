@@ -11,6 +11,7 @@ from pathlib import Path
 
 import slicer
 
+from synthct.errors import UserError
 from synthct.scene.worker import Worker
 
 _NAME = re.compile(r"SyntheticCT-(\d+)-")
@@ -40,6 +41,22 @@ class Session:
         folder = self.worker.folder / f"job {self._jobs}"
         folder.mkdir()
         return folder
+
+    def release_device(self) -> None:
+        """End the warm worker, so that a training gets the memory of its device; the next request starts a new one.
+
+        Raises
+        ------
+        UserError
+            A volume is being translated.
+        """
+        if self._worker is None:
+            return
+        if self._worker.busy:
+            raise UserError(
+                "A volume is being translated.", "Both would share the device's memory.", "Wait for it, or cancel it."
+            )
+        self._worker.stop()
 
     def close(self) -> None:
         """End the worker and remove everything that was exchanged with it."""

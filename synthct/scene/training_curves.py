@@ -33,6 +33,11 @@ class CurvePlots:
         self._tables: dict[str, slicer.vtkMRMLTableNode] = {}
         self._updated = 0.0
 
+    @property
+    def shown(self) -> bool:
+        """Whether any chart has been shown and is still in the scene."""
+        return any(_in_scene(chart) for chart in self._charts.values())
+
     def show(self, group: str, curves: Mapping[str, Curve]) -> None:
         """Show the chart of a group (a key of `GROUPS`) in a layout that has a plot view."""
         if not _in_scene(self._charts.get(group)):

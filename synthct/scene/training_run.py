@@ -72,6 +72,8 @@ class TrainingRun:
         self._job = found if found is not None and found.verb == "train" else None
         self._launched = self._job.started - _CLOCK_S if self._job is not None else 0.0
         self._ending = False
+        self.error: UserError | None = None
+        self._newest = 0.0
         self._start_over()
         self.poll()
 
@@ -200,7 +202,6 @@ class TrainingRun:
     def _start_over(self) -> None:
         self.progress: dict[str, Any] | None = None
         self.result: dict[str, Any] | None = None
-        self.error: UserError | None = None
         self.warnings: list[str] = []
         self.sample: Path | None = None
         self.curves: dict[str, Curve] = {}

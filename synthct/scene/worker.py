@@ -22,6 +22,12 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._process: Job | None = None
+        self._latest: Job | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the request handed over last is still being worked on."""
+        return self._latest is not None and not self._latest.finished
 
     def submit(self, verb: str, options: Mapping[str, Any], folder: Path) -> Job:
         """Hand a task to the worker, which is started where it does not run, and return the job to follow.
@@ -47,7 +53,8 @@ class Worker:
             write_json(request, path)
             return self._process.pid, self._process.started
 
-        return Job(folder, content, revive)
+        self._latest = Job(folder, content, revive)
+        return self._latest
 
     def stop(self) -> None:
         """End the worker at once, so that it gives back the memory of the device."""
