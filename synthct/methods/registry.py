@@ -13,6 +13,7 @@ from synthct.methods.gan import GAN
 from synthct.methods.method import Method
 from synthct.methods.regression import Regression
 from synthct.methods.segmentation import Segmentation
+from synthct.methods.self_regularised_gan import SelfRegularisedGAN
 from synthct.methods.wgan import WGAN
 from synthct.options import build
 from synthct.recipe import Recipe
@@ -23,6 +24,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "conditional-gan": ConditionalGAN,
     "cyclegan": CycleGAN,
     "wgan": WGAN,
+    "self-regularised-gan": SelfRegularisedGAN,
     "segmentation": Segmentation,
 }
 
