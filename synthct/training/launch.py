@@ -6,9 +6,16 @@ import os
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 
 from synthct.errors import UserError
 from synthct.synthesis.device import choose_device
+from synthct.synthesis.rank import Rank, own_rank
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 _BF16_CAPABILITY = (8, 0)
@@ -27,18 +34,19 @@ def launch(device: str = "auto", precision: str = "auto") -> Fabric:
     Raises
     ------
     UserError
-        A device or precision that does not exist here.
+        A device or precision that does not exist here, or a SLURM job that does not say how many tasks run on a node.
     """
     if precision not in PRECISIONS:
         raise UserError(f"`training.precision` is {precision}.", f"Known: {', '.join(PRECISIONS)}.")
     chosen = choose_device(device)
-    world, on_this_machine = _processes()
+    rank = own_rank()
     fabric = Fabric(
         accelerator=chosen.type,
-        devices=on_this_machine if world > 1 or chosen.type != "cuda" else [chosen.index or 0],
-        num_nodes=max(1, world // on_this_machine),
-        strategy="ddp" if world > 1 else "auto",
+        devices=rank.local_world if rank.world > 1 or chosen.type != "cuda" else [chosen.index or 0],
+        num_nodes=max(1, rank.world // rank.local_world),
+        strategy="ddp" if rank.world > 1 else "auto",
         precision=_resolved(precision, chosen),  # type: ignore[arg-type]
+        plugins=[_environment(rank)],
     )
     fabric.launch()
     if chosen.type == "cuda":
@@ -46,14 +54,19 @@ def launch(device: str = "auto", precision: str = "auto") -> Fabric:
     return fabric
 
 
-def _processes() -> tuple[int, int]:
-    """Number of processes that were started for this training, in all and on this machine."""
-    if "LOCAL_WORLD_SIZE" in os.environ:
-        return int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
-        nodes = int(os.environ.get("SLURM_NNODES", "1"))
-        return int(os.environ["SLURM_NTASKS"]), int(os.environ["SLURM_NTASKS"]) // nodes
-    return 1, 1
+def _environment(rank: Rank) -> ClusterEnvironment:
+    """Who started the processes: Fabric's own guess takes the shell of a SLURM batch script for a task of srun."""
+    if rank.world == 1:
+        return LightningEnvironment()
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    if "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise UserError(
+            f"SLURM was asked for {rank.world} tasks, and not how many on each node.",
+            "Every task trains on a GPU of its own node.",
+            "Ask with --ntasks-per-node in place of --ntasks.",
+        )
+    return SLURMEnvironment()
 
 
 def _resolved(precision: str, device: torch.device) -> str:
