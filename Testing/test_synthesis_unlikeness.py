@@ -1,4 +1,4 @@
-"""A model trained on phantoms knows its own kind: what is unlike it is named with the reason, what is like it is not."""
+"""A model trained on phantoms knows its own kind, and names the reason for which something is not of it."""
 
 import json
 
@@ -114,7 +114,7 @@ def test_several_planes_are_judged_by_the_plane_that_was_learned(model):
 
 def test_what_cannot_be_compared_is_said(model):
     nothing = watched(mr(), centre_model(planes=["axial"]))[0].likeness
-    assert nothing.sentence.startswith("Whether this input is like the training data is not known.")
+    assert "is not known: the model's card holds no statistics" in nothing.sentence
     no_features = centre_model(planes=["axial"], statistics=model.card["statistics"], input_scaling={"name": "umea-mr"})
     assert "features, which this network does not show" in watched(mr(), no_features)[0].likeness.skipped
     few = {key: model.card["statistics"][key] for key in ("spacing_mm", "extent_mm", "intensity_p99")}

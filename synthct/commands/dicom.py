@@ -22,13 +22,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spacing", nargs="+", type=float, metavar="MM", help="with --axial: one voxel size, or x, y and z"
     )
-    parser.add_argument("--model", help="the model that made it: a run folder, a model folder, or simply its name")
+    parser.add_argument("--model", help="the model that made it: a run folder, a model folder, an installed model, or simply its name")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.errors import UserError
     from synthct.synthesis.card import card_of
+    from synthct.synthesis.models_folder import installed_folder
     from synthct.volumes.axial import resample_axial
     from synthct.volumes.dicom_export import check_folder, write_ct_series
     from synthct.volumes.read import read_image
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
         raise UserError("--series chooses among the series of --like, which is missing.")
     check_folder(options.output, options.overwrite)
     name, note = options.model or "", ""
-    if name and Path(name).exists():
+    if name and (Path(name).exists() or installed_folder(name) is not None):
         card = card_of(name)
         name, note = card["name"], f"Weights sha256 {card['weights_sha256']}."
     image = read_image(options.input)

@@ -5,15 +5,34 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synthct.commands.uncertainty_options import add_uncertainty_options
+from synthct.errors import UserError
 from synthct.events import Events
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, type=Path, help="a run folder or a model folder")
     parser.add_argument(
-        "--input", required=True, type=Path, metavar="MR", help="NIfTI, NRRD, MetaImage or a DICOM folder"
+        "--model",
+        required=True,
+        action="append",
+        type=Path,
+        help="a run folder or a model folder; repeat for the uncertainty of several models",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="SCT", help="NIfTI or NRRD to write, int16 HU")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", type=Path, metavar="MR", help="NIfTI, NRRD, MetaImage or a DICOM folder")
+    source.add_argument(
+        "--cohort",
+        type=Path,
+        metavar="JSON",
+        help="every case of a cohort.json; processes started by torchrun or srun share the cases",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="SCT",
+        help="NIfTI or NRRD to write, int16 HU; with --cohort a folder, in which finished cases are kept",
+    )
     parser.add_argument(
         "--mask",
         metavar="MASK",
@@ -29,10 +48,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="refuse",
         help="DICOM slices at uneven distances or missing ones (default refuse)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    add_uncertainty_options(parser)
+    parser.add_argument(
+        "--uncertainty-output",
+        type=Path,
+        metavar="SD",
+        help="where the standard deviation of the predictions goes, HU; --output is their mean then",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
+    if options.cohort is not None:
+        _run_cohort(options, events)
+        return
     from synthct.synthesis.files import synthesize_file
 
     planes = tuple(options.planes.split(",")) if options.planes else None
@@ -48,5 +77,42 @@ def run(options: argparse.Namespace, events: Events) -> None:
         uneven=options.uneven,
         overwrite=options.overwrite,
         events=events,
+        uncertainty=options.uncertainty.split(",") if options.uncertainty else None,
+        uncertainty_output=options.uncertainty_output,
+        samples=options.samples,
+        seed=options.seed,
+        flips=options.flips.split(","),
     )
+    if options.uncertainty:
+        print(f"The standard deviation of the predictions is {options.uncertainty_output}, in HU.")
     print(f"The synthetic CT is {options.output}. Research use only: not for diagnosis or treatment.")
+
+
+def _run_cohort(options: argparse.Namespace, events: Events) -> None:
+    for name in ("uncertainty", "series"):
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name} is for a single --input.", todo="Leave it out, or translate the cases singly.")
+    if len(options.model) > 1:
+        raise UserError("Several models cannot translate a cohort at once.", todo="Give one --model.")
+    from synthct.data.cohort import read_cohort
+    from synthct.synthesis.cohort_synthesis import synthesize_cohort
+    from synthct.synthesis.rank import own_rank
+
+    rank = own_rank()
+    manifest = synthesize_cohort(
+        options.model[0],
+        read_cohort(options.cohort),
+        options.output,
+        mask=options.mask,
+        planes=tuple(options.planes.split(",")) if options.planes else None,
+        device=options.device,
+        batch=options.batch,
+        uneven=options.uneven,
+        overwrite=options.overwrite,
+        events=events,
+        rank=rank,
+    )
+    share = "" if rank.world == 1 else f" Process {rank.number} of {rank.world} has done its share."
+    listed = f"{manifest} lists them." if manifest.exists() else "Other processes are still at work."
+    print(f"The synthetic CTs are in {options.output}.{share} {listed}")
+    print("Research use only: not for diagnosis or treatment.")

@@ -47,6 +47,7 @@ from pathlib import Path
 from typing import Any
 
 from synthct.errors import UserError
+from synthct.synthesis.models_folder import installed_folder
 
 FORMAT = 1
 CARD = "model.json"
@@ -80,7 +81,10 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def model_folder(path: Path | str) -> Path:
-    """Return the folder that holds ``model.json`` for a model folder, a run folder, or one of a model's two files.
+    """Return the folder that holds ``model.json``.
+
+    For a model folder, a run folder, one of a model's two files, or the name of an installed model (which a file or
+    folder of the same name goes before).
 
     Raises
     ------
@@ -97,7 +101,14 @@ def model_folder(path: Path | str) -> Path:
     if path.name in (CARD, WEIGHTS):
         path = path.parent
     if not path.exists():
-        raise UserError(f"The model {path} does not exist.", todo="Give a run folder or a model folder.")
+        installed = installed_folder(str(path))
+        if installed is None:
+            raise UserError(
+                f"The model {path} does not exist.",
+                "It is no file or folder, nor the name of an installed model.",
+                "Give a run folder or a model folder, or a name that `synthct models` lists.",
+            )
+        path = installed
     for folder in (path, path / "model"):
         if (folder / CARD).is_file():
             return folder

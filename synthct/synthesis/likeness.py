@@ -44,7 +44,7 @@ class Likeness:
 
     reasons: tuple[str, ...] = ()
     checked: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ("nothing was compared",)
 
     @property
     def unlike(self) -> bool:
@@ -59,7 +59,7 @@ class Likeness:
         elif self.checked:
             text = f"This input is like the training data in {_listed(self.checked)}."
         else:
-            text = "Whether this input is like the training data is not known."
+            return f"Whether this input is like the training data is not known: {'; '.join(self.skipped)}."
         return text + (f" Not compared: {'; '.join(self.skipped)}." if self.skipped else "")
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def compare(
     """
     statistics = card.get("statistics")
     if not isinstance(statistics, Mapping) or not statistics:
-        return Likeness(skipped=("anything, for the model's card holds no statistics of its training data",))
+        return Likeness(skipped=("the model's card holds no statistics of it",))
     reasons: list[str] = []
     checked: list[str] = []
     skipped: list[str] = []

@@ -18,6 +18,7 @@ from torch import nn
 from synthct.errors import UserError
 from synthct.networks.registry import build_network
 from synthct.synthesis.card import CARD, FORMAT, WEIGHTS, check_card, model_folder, parse_card
+from synthct.synthesis.weights_hash import checked_hash
 from synthct.volumes.scaling import Scaling, make_scaling
 
 
@@ -98,7 +99,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Model:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise UserError(f"The model {folder} has no {WEIGHTS}.", todo="Copy or fetch the whole folder.")
-    found = _checked_hash(weights)
+    found = checked_hash(weights)
     if found != card["weights_sha256"] and _aside(folder / CARD).is_file():
         card = parse_card(_aside(folder / CARD))  # saving was cut between the two renames
     if found != card["weights_sha256"]:
@@ -129,30 +130,3 @@ def _write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _checked_hash(path: Path) -> str:
-    """SHA-256 of a file that starts as a safetensors file does; anything else is refused unread."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            start = file.read(9)
-            whole = start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
-            if not whole and start.startswith((b"PK", b"\x80")):
-                raise UserError(
-                    f"{path} is a pickle in place of safetensors and is not loaded.",
-                    "A pickle can run any program when it is loaded.",
-                    "Fetch the model from its author again.",
-                )
-            if not whole:
-                raise UserError(
-                    f"{path} is not a whole safetensors file.",
-                    "It is truncated or of another kind.",
-                    "Copy or fetch the whole model folder again.",
-                )
-            digest.update(start)
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise UserError(f"The weights {path} cannot be read.", f"{error.strerror}.") from error
-    return digest.hexdigest()

@@ -63,8 +63,10 @@ def _slice_blocks(
 
 
 @torch.inference_mode()
-def _windows_through(model: Model, voxels: np.ndarray, scaling: Scaling, padding: float, device: torch.device) -> None:
-    """Give a 3D network windows of its size that lie side by side over the whole volume."""
+def _windows_through(
+    model: Model, voxels: np.ndarray, body: np.ndarray | None, scaling: Scaling, padding: float, device: torch.device
+) -> None:
+    """Give a 3D network windows of its size that lie side by side over the body."""
     size = model.card["size"]
     network = model.network.to(device)
     starts = []
