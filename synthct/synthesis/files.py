@@ -5,21 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
+from synthct.synthesis.calibration_file import calibrated
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.model_file import Model, load_model
-from synthct.synthesis.sanity import Watch
+from synthct.synthesis.sanity import Watch, unlikeness
 from synthct.synthesis.translate import translate
+from synthct.synthesis.uncertainty import Uncertainty, planes_of, translate_with_uncertainty
 from synthct.volumes.read import read_image
 from synthct.volumes.write import check_output, write_image
 
 
 def synthesize_file(
-    model: Path | str | Model,
+    model: Path | str | Model | Sequence[Path | str | Model],
     input: Path | str,
     output: Path | str,
     mask: Path | str | None = None,
@@ -32,13 +35,18 @@ def synthesize_file(
     uneven: str = "refuse",
     compress: bool = True,
     loader: Callable[[Path | str], Model] = load_model,
+    uncertainty: Sequence[str] | None = None,
+    uncertainty_output: Path | str | None = None,
+    samples: int = 10,
+    seed: int = 0,
+    flips: Sequence[str] = ("left-right",),
 ) -> Path:
     """Read a volume, translate it and write the result aside and renamed, so that no half of it is ever seen.
 
     Parameters
     ----------
     model
-        A run folder, a model folder, or a model in memory.
+        A run folder, a model folder, or a model in memory; several of them with the uncertainty ``models``.
     input
         NIfTI, NRRD, MetaImage, or a folder of DICOM slices.
     output
@@ -62,6 +70,13 @@ def synthesize_file(
         Pack NRRD and MetaImage; NIfTI goes by its ending.
     loader
         What loads a model from its path.
+    uncertainty
+        Modes of `synthct.synthesis.uncertainty.Uncertainty`: the output is the mean of several predictions.
+    uncertainty_output
+        Where their standard deviation in HU goes, float32; multiplied by the factor that `synthct calibrate` stored
+        beside the model for this setting, where it did.
+    samples, seed, flips
+        See `synthct.synthesis.uncertainty.Uncertainty`.
 
     Returns
     -------
@@ -74,27 +89,43 @@ def synthesize_file(
         Anything wrong with the files, the model, the device or the options; nothing is written then.
     """
     started = time.monotonic()
+    sought = Uncertainty(tuple(uncertainty), samples, seed, tuple(flips)) if uncertainty else None
+    paths = [model] if isinstance(model, str | Path | Model) else list(model)
+    _check_belonging(sought, uncertainty_output, len(paths))
     input, output = Path(input).expanduser(), Path(output).expanduser()
     sources = [input] if mask in (None, "auto", "none") else [input, Path(str(mask)).expanduser()]
-    for source in sources:
-        if _same_file(source, output):
+    outputs = [output, *([] if uncertainty_output is None else [Path(uncertainty_output).expanduser()])]
+    for number, target in enumerate(outputs):
+        if any(_same_file(source, target) for source in [*sources, *outputs[:number]]):
             raise UserError(
-                f"Input and output are the same file, {output}.", "It would be lost.", "Choose another output."
+                f"Two of input and outputs are the same file, {target}.", "It would be lost.", "Choose another output."
             )
-    check_output(output, overwrite)
+        check_output(target, overwrite)
     events.progress(0, 1, "loading", input.name)
     chosen = choose_device(device)
-    loaded = model if isinstance(model, Model) else loader(model)
+    models = [each if isinstance(each, Model) else loader(each) for each in paths]
+    loaded = models[0]
     image = read_image(input, series, uneven, events)
     region: sitk.Image | str | None = None
     if len(sources) > 1:
         region = read_image(sources[-1])
-    elif mask == "auto" or (mask is None and loaded.card.get("body_only", False)):
+    elif mask == "auto" or (mask is None and any(each.card.get("body_only", False) for each in models)):
         region = "auto"
     read = time.monotonic()
     chosen_planes = list(planes or [*loaded.card.get("planes", []), "axial"][:1])
-    with Watch(loaded, events, str(input)) as watch:
-        result = translate(image, loaded, chosen_planes, region, chosen, batch, events, str(input), watch)
+    facts: dict[str, Any] = {}
+    if sought is None:
+        with Watch(loaded, events, str(input)) as watch:
+            result = translate(image, loaded, chosen_planes, region, chosen, batch, events, str(input), watch)
+        facts |= {"likeness": watch.likeness.to_dict(), "cut_off": watch.cut_off}
+    else:
+        likeness = unlikeness(image, loaded, None if isinstance(region, str) else region, chosen, events, str(input))
+        chosen_planes = list(planes_of(loaded, sought, planes))
+        spread = translate_with_uncertainty(image, models, sought, planes, region, chosen, batch, events, str(input))
+        result, deviation = spread.mean, calibrated(spread, models, sought, planes)
+        facts |= {"likeness": likeness.to_dict(), "uncertainty": deviation.to_dict()}
+        events.warning(deviation.sentence)
+        write_image(deviation.image, outputs[1], overwrite, compress)
     del image, region
     translated = time.monotonic()
     path = write_image(result, output, overwrite, compress)
@@ -103,8 +134,7 @@ def synthesize_file(
         model=loaded.card["name"],
         planes=chosen_planes,
         device=str(chosen),
-        likeness=watch.likeness.to_dict(),
-        cut_off=watch.cut_off,
+        **facts,
         seconds={
             "loading": round(read - started, 3),
             "synthesis": round(translated - read, 3),
@@ -112,6 +142,19 @@ def synthesize_file(
         },
     )
     return path
+
+
+def _check_belonging(uncertainty: Uncertainty | None, output: Path | str | None, models: int) -> None:
+    if (uncertainty is None) != (output is None):
+        raise UserError(
+            "The uncertainty lacks its output." if output is None else "The uncertainty's output lacks its modes.",
+            "Modes say how it is found, the output is where the standard deviation goes.",
+            "Give --uncertainty and --uncertainty-output, or neither.",
+        )
+    if uncertainty is None and models != 1:
+        raise UserError(
+            f"{models} models were given.", "One makes a synthetic CT.", "Add --uncertainty models, or give one."
+        )
 
 
 def _same_file(a: Path, b: Path) -> bool:

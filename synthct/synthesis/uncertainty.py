@@ -161,6 +161,16 @@ def translate_with_uncertainty(
     return running.spread()
 
 
+def planes_of(model: Model, uncertainty: Uncertainty, planes: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the planes that `translate_with_uncertainty` works in, its default where ``planes`` is None."""
+    if planes:
+        return tuple(dict.fromkeys(planes))
+    trained = tuple(model.card.get("planes") or ["axial"])
+    if "planes" not in uncertainty.modes:
+        return trained[:1]
+    return trained if len(trained) > 1 else PLANES
+
+
 def _check(models: Sequence[Model], uncertainty: Uncertainty) -> None:
     if len(models) > 1 and "models" not in uncertainty.modes:
         raise UserError(
@@ -189,12 +199,8 @@ def _predictions(models: Sequence[Model], uncertainty: Uncertainty, planes: Sequ
         mirrors = [flips for count in range(len(axes) + 1) for flips in itertools.combinations(axes, count)]
     found = []
     for number, model in enumerate(models):
-        trained = tuple(model.card.get("planes") or ["axial"])
-        if "planes" in uncertainty.modes:
-            chosen = tuple(dict.fromkeys(planes)) if planes else trained if len(trained) > 1 else PLANES
-            views: list[tuple[str, ...]] = [(plane,) for plane in chosen]
-        else:
-            views = [tuple(planes) if planes else trained[:1]]
+        chosen = planes_of(model, uncertainty, planes)
+        views = [(plane,) for plane in chosen] if "planes" in uncertainty.modes else [chosen]
         found.append([_Prediction(number, view, flips) for view in views for flips in mirrors])
     repeats = 1
     if "dropout" in uncertainty.modes:
@@ -240,7 +246,7 @@ def _mirrored(image: sitk.Image, flips: Sequence[str]) -> sitk.Image:
     if not flips:
         return image
     order, _ = axial_order(image)
-    axes = [2 - order[FLIPS.index(flip)] for flip in flips]
+    axes = tuple(2 - order[FLIPS.index(flip)] for flip in flips)
     return image_from_array(np.flip(sitk.GetArrayViewFromImage(image), axes), image)
 
 
