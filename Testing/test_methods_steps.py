@@ -22,7 +22,7 @@ def recipe(method, networks=None, optimiser=None, **data):
         networks = {"generator": {"name": "unet", "width": "8-16-32", "output": "linear", "norm": "batch"}}
         if method["name"] != "regression":
             networks["discriminator"] = {"name": "patchgan", "width": 8, "layers": 2}
-    kinds = [role for role in networks if role in ("generator", "discriminator", "critic")]
+    kinds = [role for role in networks if role in ("generator", "discriminator", "critic", "segmenter")]
     optimiser = optimiser or {"name": "adam", "lr": 2e-3, "beta1": 0.5}
     return recipe_from_dict(
         {
@@ -344,12 +344,15 @@ PIX2PIX = {
     "discriminator": {"name": "multiscale-patchgan", "width": 4, "layers": 1, "scales": 2},
 }
 CRITIC = {"generator": {"name": "unet", "width": "8-16"}, "critic": {"name": "d-disc", "width": 4}}
+SEGMENTER = {"segmenter": {"name": "unet", "width": "4-8", "output": "linear"}}
 ALL = {
     "regression": lambda: build_method(recipe({"name": "regression"})),
     "gan": lambda: gan("paired"),
     "conditional-gan": lambda: build_method(recipe({"name": "conditional-gan"}, PIX2PIX)),
     "cyclegan": lambda: cyclegan(pool=3),
     "wgan": lambda: build_method(recipe({"name": "wgan", "critic_updates": 2}, CRITIC)),
+    "self-regularised-gan": lambda: build_method(recipe({"name": "self-regularised-gan", "pool": 3})),
+    "segmentation": lambda: build_method(recipe({"name": "segmentation"}, SEGMENTER)),
 }
 
 

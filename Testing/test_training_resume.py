@@ -27,7 +27,17 @@ def same(a, b):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
-@pytest.mark.parametrize(("method", "seed", "kills"), [("cyclegan", 1, 8), ("gan", 2, 4)])
+@pytest.mark.parametrize(
+    ("method", "seed", "kills"),
+    [
+        ("cyclegan", 1, 8),
+        ("gan", 2, 4),
+        ("wgan", 3, 3),
+        ("conditional-gan", 4, 3),
+        ("self-regularised-gan", 5, 3),
+        ("segmentation", 6, 3),
+    ],
+)
 def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path, method, seed, kills):
     tiny_cohort(tmp_path / "cohort")
     environment = {
@@ -57,10 +67,10 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path, method, seed, kill
 
     events = [read_events(run / "events.jsonl")[0] for run in runs]
     scores = [
-        [(event["step"], event["values"]) for event in found if "validation/mae_hu" in event.get("values", {})]
+        [(event["step"], event["values"]) for event in found if "validation/" in str(event.get("values"))]
         for found in events
     ]
-    assert scores[0] == scores[1]
+    assert scores[0] and scores[0] == scores[1]
     steps = [event["step"] for event in events[1] if event["kind"] == "metrics" and "loss" in str(event["values"])]
     assert steps == sorted(set(steps)), "events after the checkpoint were not cut off"
     assert events[1][-1]["kind"] == "result"

@@ -34,6 +34,26 @@ def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
             {"generator": unet, "discriminator": patch},
             {"generator": adam, "discriminator": adam},
         ),
+        "conditional-gan": (
+            {"name": "conditional-gan", "masked": True},
+            {"generator": unet, "discriminator": patch},
+            {"generator": adam, "discriminator": adam},
+        ),
+        "wgan": (
+            {"name": "wgan", "constraint": "penalty", "critic_updates": 3},
+            {"generator": unet, "critic": {**patch, "norm": "none"}},
+            {"generator": adam, "critic": adam},
+        ),
+        "self-regularised-gan": (
+            {"name": "self-regularised-gan", "pool": 3, "masked": True},
+            {"generator": unet, "discriminator": patch},
+            {"generator": adam, "discriminator": adam},
+        ),
+        "segmentation": (
+            {"name": "segmentation"},
+            {"segmenter": {**unet, "output": "linear"}},
+            {"segmenter": adam},
+        ),
     }
     named, networks, optimisers = entries[method]
     return recipe_from_dict(
@@ -45,8 +65,8 @@ def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
             "optimisers": optimisers,
             "data": {
                 "size": [32, 32],
-                "neighbours": 0 if method == "cyclegan" else 1,
-                "paired": method != "cyclegan",
+                "neighbours": 0 if method in ("cyclegan", "segmentation") else 1,
+                "paired": method not in ("cyclegan", "wgan", "self-regularised-gan"),
                 "input_scaling": {"name": "mr-percentile"},
                 "target_scaling": {"name": "ct-window"},
                 "augmentation": {"flip": True, "rotation_degrees": 5, "gamma": 0.1},
