@@ -13,12 +13,14 @@ from training_recipes import tiny_cohort, tiny_recipe
 from synthct.__main__ import main
 from synthct.data.cache import Volume
 from synthct.errors import UserError
+from synthct.events import Events
 from synthct.synthesis.calibration_file import FILE, store_calibration, stored_calibration
 from synthct.synthesis.files import synthesize_file
 from synthct.synthesis.known_errors import known_errors
 from synthct.synthesis.model_file import load_model
 from synthct.synthesis.translate import translate
 from synthct.synthesis.uncertainty import Uncertainty
+from synthct.synthesis.worker import ModelCache, run_request
 from synthct.training.held_out import held_out_of_cohort, held_out_of_run
 from synthct.training.run import train
 
@@ -53,6 +55,9 @@ def test_errors_are_those_of_the_mean_inside_the_body(made):
     inside = array(body) > 0
     expected = (sitk.GetArrayFromImage(synthetic).astype(float) - array(ct))[inside]
     assert np.array_equal(errors, expected) and not deviations.any()
+    assert held_out_of_run(made / "run" / "model", "test").cases[0][0].id in split["test"]
+    with pytest.raises(UserError, match="not in the folder of a run"):
+        held_out_of_run(made / "data", "test")
     few, _ = known_errors([model] * 2, Uncertainty(("models",)), [(volume, [(2, 4)])], device="cpu")
     assert few.size == inside[2:4].sum()
 
@@ -134,4 +139,20 @@ def test_outputs_and_modes_belong_together(made, tmp_path):
     sd = tmp_path / "sd.nrrd"
     synthesize_file([made / "run"] * 2, mr, out, uncertainty=["models"], uncertainty_output=sd, device="cpu")
     assert not array(sd).any() and array(out).any()
-    assert sitk.ReadImage(str(sd)).GetMetaData("ITK_FileNotes") == "standard deviation HU"
+
+
+def test_the_warm_worker_serves_it(made, tmp_path):
+    heard = []
+    options = {
+        "model": str(made / "run"),
+        "input": str(made / "data" / "phantom_00_MR.nii.gz"),
+        "output": str(tmp_path / "out.nrrd"),
+        "uncertainty": ["flips", "planes"],
+        "uncertainty_output": str(tmp_path / "sd.nrrd"),
+        "device": "cpu",
+    }
+    run_request("synthesize", options, Events(None, heard.append), ModelCache())
+    assert heard[-1]["kind"] == "result", heard[-1]
+    assert heard[-1]["uncertainty"]["predictions"] == 6 and heard[-1]["uncertainty"]["factor"] is None
+    assert array(tmp_path / "sd.nrrd").max() > 0
+    assert sitk.ReadImage(options["uncertainty_output"]).GetMetaData("ITK_FileNotes") == "standard deviation HU"

@@ -9,6 +9,9 @@ from synthct.commands.uncertainty_options import add_uncertainty_options, uncert
 from synthct.errors import UserError
 from synthct.events import Events
 
+_WORTHLESS = 0.5
+"""Expected normalised calibration error, after scaling, above which it is said that there is no use in it."""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -82,6 +85,12 @@ def run(options: argparse.Namespace, events: Events) -> None:
             "Ask for more samples, or choose other modes.",
         )
     after = calibration(errors, deviations, before.factor)
+    if after.ence > _WORTHLESS:
+        events.warning(
+            "The standard deviation hardly tells where the errors are large.",
+            f"Even when scaled, it misses them by {after.ence:.0%} on average over the bins.",
+            "Choose other modes, or train longer.",
+        )
     cases = [volume.id for volume, _ in held_out.cases]
     kind = "volume" if options.cohort and not options.split else f"{options.part} volume"
     content = {

@@ -91,7 +91,10 @@ def run(options: argparse.Namespace, events: Events) -> None:
 def _run_cohort(options: argparse.Namespace, events: Events) -> None:
     for name in ("uncertainty", "uncertainty_output", "series"):
         if getattr(options, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')} is for a single --input.", todo="Leave it out, or translate the cases singly.")
+            raise UserError(
+                f"--{name.replace('_', '-')} is for a single --input.",
+                todo="Leave it out, or translate the cases singly.",
+            )
     if len(options.model) > 1:
         raise UserError("Several models cannot translate a cohort at once.", todo="Give one --model.")
     from synthct.data.cohort import read_cohort

@@ -29,12 +29,26 @@ class HeldOut:
 def held_out_of_run(path: Path | str, part: str, events: Events = SILENT) -> HeldOut:
     """Return the cases of one part of a run's split; its prepared volumes are used, or made again.
 
+    Parameters
+    ----------
+    path
+        A run folder, or the model folder in it.
+    part
+        ``validation`` or ``test``.
+
     Raises
     ------
     UserError
         No run there, or a split without such cases.
     """
-    run = RunFolder(path)
+    folder = Path(path)
+    run = next((run for run in map(RunFolder, (folder, folder.parent)) if run.recipe_file.is_file()), None)
+    if run is None:
+        raise UserError(
+            f"{path} is not in the folder of a run.",
+            "Which cases it has not learned from is not known.",
+            "Give such cases by --cohort.",
+        )
     recipe, cohort = run.read()
     prepared = prepare_cohort(cohort, recipe.preparation, run.prepared, events)
     return _held_out(prepared, read_split(run.split_file, prepared), part, run.cache, events)
