@@ -50,7 +50,7 @@ class DDisc(nn.Module):
         if len(size) != 2 or min(size) < 16 or width < 1:
             raise UserError(
                 f"D_disc cannot judge images of {'×'.join(map(str, size))} with width {width}.",
-                todo="Give two sizes of 16 or more, and 1 filter or more.",
+                todo="Give two sizes of 16 or more (it judges slices, not 3D patches), and 1 filter or more.",
             )
         widths = [width * 2**level for level in range(4)]
         parts: list[nn.Module] = []

@@ -1,8 +1,8 @@
-"""The network applied to blocks of slices: tiles, batches, and what happens when memory runs out."""
+"""The network applied to blocks of slices: tiles, windows, batches, and what happens when memory runs out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -12,16 +12,18 @@ from synthct.errors import UserError
 from synthct.events import Events
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.tiles import TilePlan
+from synthct.synthesis.windows import through_windows
 
 _SMALLEST_TILE = 64
 _GPU_BATCH = 8
+_GPU_WINDOWS = 2
 
 
 class Predictor:
-    """Applies a model's network slice by slice on one device.
+    """Applies a model's network slice by slice on one device, or window by window where it is a 3D one.
 
-    Memory on the device is bounded by the batch and the tile. When it runs out, the batch is halved, then the tile,
-    then the CPU is used, each with a warning event; what was done before is kept.
+    Memory on the device is bounded by the batch and the tile (3D: the window). When it runs out, the batch is halved,
+    then the tile, then the CPU is used, each with a warning event; what was done before is kept.
 
     Parameters
     ----------
@@ -30,22 +32,37 @@ class Predictor:
     device
         Where to compute.
     batch
-        Slices at once; None: 1 on the CPU, 8 elsewhere. It changes the speed only.
+        Slices at once; None: 1 on the CPU, 8 elsewhere, 2 windows in 3D. It changes the speed only.
     events
         Hears of memory that ran out.
+
+    Attributes
+    ----------
+    depth
+        Slices of a 3D network's window; 1 for all others.
     """
 
     def __init__(self, model: Model, device: torch.device, batch: int | None, events: Events) -> None:
         self.device = device
-        self.batch = batch or (1 if device.type == "cpu" else _GPU_BATCH)
+        size = [int(side) for side in model.card["size"]]
+        self._volumes = len(size) == 3
+        if self._volumes:
+            size = [-(-side // model.divisor) * model.divisor for side in size]
+        self.batch = batch or (1 if device.type == "cpu" else _GPU_WINDOWS if self._volumes else _GPU_BATCH)
         self._network = model.network.eval()
         self._divisor = model.divisor
-        self._full_tile: tuple[int, int] = (int(model.card["size"][0]), int(model.card["size"][1]))
+        self._full_tile: tuple[int, int] = (size[-2], size[-1])
         self._tile = self._full_tile
         self._events = events
         self._placed = False
+        self.depth = size[0] if self._volumes else 1
 
-    def predict(self, blocks: Iterable[tuple[int, np.ndarray]], padding: float) -> Iterator[tuple[int, np.ndarray]]:
+    def predict(
+        self,
+        blocks: Iterable[tuple[int, np.ndarray]],
+        padding: float,
+        on_window: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield ``(start, output)`` for each ``(start, input)``, in order.
 
         One block is computed ahead of the one that is yielded, so that a GPU works while the CPU stores.
@@ -53,28 +70,31 @@ class Predictor:
         Parameters
         ----------
         blocks
-            Float32 inputs of shape (slices, channels, rows, columns), scaled.
+            Float32 inputs of shape (slices, channels, rows, columns), scaled. For a 3D network: slabs as thick as its
+            window, (1, 2, depth, rows, columns); the second channel is 0 where no result is wanted.
         padding
             Scaled value put around slices that are smaller than the network can take.
+        on_window
+            Called with the share of a slab that is done, after each of its windows. What it raises ends the work.
 
         Yields
         ------
         tuple
-            The block's ``start`` and float32 output of shape (slices, rows, columns), scaled.
+            The block's ``start`` and float32 output of shape (slices, rows, columns), scaled; of a slab as well.
         """
         waiting: tuple[int, torch.Tensor] | None = None
         for start, block in blocks:
-            result = self._block(torch.from_numpy(block), padding)
+            result = self._block(torch.from_numpy(block), padding, on_window)
             if waiting is not None:
                 yield waiting[0], waiting[1].cpu().numpy()
             waiting = (start, result)
         if waiting is not None:
             yield waiting[0], waiting[1].cpu().numpy()
 
-    def _block(self, block: torch.Tensor, padding: float) -> torch.Tensor:
+    def _block(self, block: torch.Tensor, padding: float, on_window: Callable[[float], None] | None) -> torch.Tensor:
         while True:
             try:
-                return self._attempt(block, padding)
+                return self._attempt(block, padding, on_window)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -82,10 +102,12 @@ class Predictor:
             self._retreat(message, (block.shape[-2], block.shape[-1]))
 
     @torch.inference_mode()
-    def _attempt(self, block: torch.Tensor, padding: float) -> torch.Tensor:
+    def _attempt(self, block: torch.Tensor, padding: float, on_window: Callable[[float], None] | None) -> torch.Tensor:
         if not self._placed:
             self._network.to(self.device)
             self._placed = True
+        if self._volumes:
+            return through_windows(self._network, block, self._tile, self.batch, padding, self.device, on_window)
         plan = TilePlan((block.shape[-2], block.shape[-1]), self._tile, self._divisor)
         parts = [self._slices(part, plan, padding) for part in block.split(self.batch)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -116,7 +138,8 @@ class Predictor:
             answer = f"The batch is now {self.batch}."
         elif max(tile) > max(_SMALLEST_TILE, self._divisor):
             self._tile = (self._smaller(tile[0]), self._smaller(tile[1]))
-            answer = f"Slices are now cut into tiles of {self._tile[0]}×{self._tile[1]}."
+            what = "Windows are now" if self._volumes else "Slices are now cut into tiles of"
+            answer = f"{what} {self._tile[0]}×{self._tile[1]}."
         elif self.device.type != "cpu":
             self.device, self._tile, self._placed = torch.device("cpu"), self._full_tile, True
             answer = "The CPU goes on; it is slower."
@@ -125,7 +148,7 @@ class Predictor:
                 torch.cuda.empty_cache()
         else:
             raise UserError(
-                "There is not enough memory for one tile.",
+                f"There is not enough memory for one {'window' if self._volumes else 'tile'}.",
                 f"{message}.".replace("..", "."),
                 "Close other programs, or use a model with a smaller network.",
             )

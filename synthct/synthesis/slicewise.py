@@ -57,7 +57,7 @@ def translate_array(
         blocks = input_blocks(slices, scaling, neighbours, predictor.batch, wanted)
         done = 0
         for start, output in predictor.predict(blocks, padding):
-            yield start, _to_hu(output, model)
+            yield start, to_hu(output, model)
             progress.advance(start + len(output) - done, plane)
             done = start + len(output)
         progress.advance(len(slices) - done, plane)
@@ -78,7 +78,7 @@ def translate_array(
         axial[...] = np.rint(axial / np.float32(fraction))
 
 
-def _to_hu(output: np.ndarray, model: Model) -> np.ndarray:
+def to_hu(output: np.ndarray, model: Model) -> np.ndarray:
     """Scaled network output as HU within the model's range, float32, not yet rounded."""
     if not np.isfinite(output.sum()):
         raise UserError(
