@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from synthct.data.cache import Volume
+from synthct.evaluation.body_content import CONTENTS, body_content
 from synthct.methods.method import Method
 from synthct.recipe import Recipe
 from synthct.synthesis.model_file import Model
@@ -22,6 +23,7 @@ CASES = 24
 """Training volumes whose histograms and features the card remembers: enough for a spread, seconds to look at."""
 
 _LATTICE = 4
+_SAMPLE = 2_000_000
 _SCORES_ARE = {
     False: "means over the validation volumes, inside the body mask",
     True: "means over the validation volumes, their CT spoilt as in training",
@@ -118,6 +120,24 @@ def _statistics(volumes: Sequence[Volume], scaling: Scaling) -> dict[str, Any]:
         "extent_mm": _ranges(extent),
         "intensity_p99": [round(min(bright), 1), round(max(bright), 1)],
         **({} if known is None else {"histogram": known}),
+        **_contents(volumes),
+    }
+
+
+def _contents(volumes: Sequence[Volume]) -> dict[str, list[float]]:
+    """Lowest and highest share of bone and air, and volume, of the training bodies; shares on a lattice of voxels."""
+    found = []
+    for volume in volumes:
+        step = max(1, round((float(np.prod(volume.shape)) / _SAMPLE) ** (1 / 3)))
+        lattice = (slice(None, None, step),) * 3
+        counted = np.count_nonzero(volume.mask[lattice])
+        if counted:
+            body_ml = np.count_nonzero(volume.mask) * float(np.prod(volume.spacing)) / 1000
+            found.append(body_content(volume.ct[lattice], volume.mask[lattice], body_ml / counted))
+    return {
+        name: [round(function(content[name] for content in found), 5) for function in (min, max)]
+        for name in CONTENTS
+        if found
     }
 
 
