@@ -21,11 +21,14 @@ def test_every_published_configuration_has_its_preset():
     published = {"umea-gan", "umea-gan-paired", "umea-cyclegan-unet", "umea-cyclegan-resnet", "umea-wgan"}
     assert published | {
         "synthct-unet",
+        "synthct-resenc-3d",
         "synthct-wgan-gp",
         "synthct-pix2pix",
         "pix2pix",
         "synthct-gan-paired",
         "synthct-cyclegan",
+        "synthct-selfreg",
+        "synthct-ct-tissues",
     } <= set(preset_names())
 
 
@@ -41,16 +44,17 @@ def test_preset_builds_at_its_full_size(name):
     recipe = load_recipe(name)
     make_scaling(recipe.data.input_scaling)
     make_scaling(recipe.data.target_scaling)
-    rows, columns = recipe.data.size
     with torch.device("meta"):
         method = build_method(recipe)
-        slices = torch.empty(2, 2 * recipe.data.neighbours + 1, rows, columns)
-        assert method.networks[method.generator_role](slices).shape == (2, 1, rows, columns)
+        images = torch.empty(2, 2 * recipe.data.neighbours + 1, *recipe.data.size)
+        outputs = len(method.classes) or 1
+        assert method.networks[method.generator_role](images).shape == (2, outputs, *recipe.data.size)
     assert method.paired == recipe.data.paired
 
 
 def test_preset_refuses_unknown_options(name):
-    for section, role in (("networks", "generator"), ("optimisers", "generator")):
+    role = next(iter(load_recipe(name).networks))
+    for section in ("networks", "optimisers"):
         content = load_recipe(name).to_dict()
         content[section][role]["weird"] = 1
         with torch.device("meta"), pytest.raises(UserError, match=rf"{section}.{role}.*weird"):
@@ -151,7 +155,37 @@ def test_own_cyclegan_has_what_the_thesis_lacked():
     assert recipe.training.ema
 
 
+def test_generator_losses_are_stated():
+    for name in ("umea-gan", "umea-gan-paired", "synthct-gan-paired", "pix2pix", "synthct-pix2pix", "synthct-selfreg"):
+        assert load_recipe(name).method["generator_loss"] == "non-saturating", name
+
+
+def test_tissues_are_found_in_what_the_regression_gives():
+    unet, tissues = load_recipe("synthct-unet"), load_recipe("synthct-ct-tissues")
+    assert tissues.data.target_scaling == unet.data.target_scaling
+    assert (tissues.data.size, tissues.preparation) == (unet.data.size, unet.preparation)
+    overrides = {
+        "method.feature_weight": "1",
+        "method.feature_model": "RUN",
+        "networks.features": str(tissues.networks["segmenter"]),
+    }
+    with torch.device("meta"):
+        method = build_method(load_recipe("synthct-unet", overrides))
+    assert [str(path) for path in method.pretrained.values()] == ["RUN"]
+
+
 def test_refinement_begins_where_the_regression_ends():
     unet, gan = load_recipe("synthct-unet"), load_recipe("synthct-gan-paired")
     assert gan.networks["generator"] == unet.networks["generator"]
     assert (gan.data, gan.preparation) == (unet.data, unet.preparation)
+
+
+def test_own_3d_baseline_differs_from_the_2d_one_in_the_network_alone():
+    recipe, unet = load_recipe("synthct-resenc-3d"), load_recipe("synthct-unet")
+    assert recipe.method == unet.method
+    assert recipe.preparation == unet.preparation
+    assert (recipe.data.input_scaling, recipe.data.target_scaling) == (
+        unet.data.input_scaling,
+        unet.data.target_scaling,
+    )
+    assert len(recipe.data.size) == 3

@@ -54,9 +54,11 @@ def override(content: dict[str, Any], kind: type, key: str, value: Any) -> None:
 
 
 def _is_entry(path: list[str]) -> bool:
-    """Whether ``path`` leads to ``{"name": ..., options}``, whose options only the thing named knows."""
+    """Whether only what is named knows what may stand at ``path``: options of an entry, or roles of a method."""
     return path[:-1] in (["networks"], ["optimisers"]) or path in (
         ["method"],
+        ["networks"],
+        ["optimisers"],
         ["data", "input_scaling"],
         ["data", "target_scaling"],
     )
