@@ -26,6 +26,7 @@ from synthct.errors import UserError
 from synthct.scene import packages, selftest
 from synthct.scene.cards import error_html
 from synthct.scene.choosers import DeviceChooser, ModelChooser
+from synthct.scene.dicom_export import DicomExport
 from synthct.scene.display import CT_WINDOWS
 from synthct.scene.inputs import first_input
 from synthct.scene.progress import result_html, show_progress, show_scores
@@ -34,6 +35,7 @@ from synthct.scene.studies import INPUT_REFERENCE
 from synthct.scene.training_section import TrainingSection
 from synthct.scene.translation import Request, Translation
 from synthct.synthesis.card import card_of
+from synthct.synthesis.models_folder import installed_folders
 
 
 class MRtoCT(ScriptedLoadableModule):
@@ -81,7 +83,9 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MRtoCTLogic()
-        self.models = ModelChooser(self.ui.modelPathEdit, self.ui.modelCardLabel, card_of, self.onModelChosen)
+        self.models = ModelChooser(
+            self.ui.modelPathEdit, self.ui.modelCardLabel, card_of, self.onModelChosen, installed_folders
+        )
         self.devices = DeviceChooser(self.ui.deviceComboBox, self.logic.session, self.onDeviceChosen)
         self.training = TrainingSection(
             self.ui.trainingCollapsibleButton,
@@ -90,6 +94,13 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             "mr-to-ct",
             self.onTrainingRun,
             self.onTrainedModel,
+        )
+        self.dicom = DicomExport(
+            self.ui.dicomButton,
+            self.ui.dicomAxialCheckBox,
+            self.ui.dicomLabel,
+            self.logic.session,
+            lambda: self._parameterNode.outputVolume if self._parameterNode else None,
         )
         for name in CT_WINDOWS:
             self.ui.windowComboBox.addItem(name)
@@ -110,12 +121,14 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.timer.stop()
         self.devices.close()
         self.training.close()
+        self.dicom.close()
         self.setParameterNode(None)
         self.logic.session.close()
         self.removeObservers()
 
     def enter(self):
         self.initializeParameterNode()
+        self.models.offer_installed()
         if not self._askedForDevices:
             self._askedForDevices = True
             self.devices.refresh()
@@ -201,6 +214,7 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for section in (self.ui.inputsCollapsibleButton, self.ui.outputsCollapsibleButton):
             section.enabled = not running
         self.ui.progressBar.setVisible(running)
+        self.dicom.update()
 
     def onApplyButton(self, clicked=False):
         if self.translation is not None:

@@ -98,6 +98,7 @@ def test_apply_puts_a_ct_where_the_mr_is(slicer_host, window, model):
     slicer_host.wait_until(lambda: window.translation is None, 120)
     assert not slicer_host.errors and window.ui.applyButton.text == "Apply"
 
+    assert "like the training data is not known" in window.ui.statusLabel.text
     result = slicer.util.getNode("Kopf T1 ä sCT")
     mr, ct = image_from_node(node), image_from_node(result)
     assert ct.GetSize() == mr.GetSize() and ct.GetPixelID() == sitk.sitkInt16

@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spacing", nargs="+", type=float, metavar="MM", help="with --axial: one voxel size, or x, y and z"
     )
-    parser.add_argument("--model", help="the model that made it: a run folder, a model folder, an installed model, or simply its name")
+    parser.add_argument("--model", help="the model that made it: a path, an installed model, or simply its name")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ctk
@@ -28,6 +29,8 @@ class ModelChooser:
         Returns the card of a path, or raises `UserError`.
     changed
         Called without arguments when another path was chosen.
+    installed
+        Returns the folders of the installed models; they are in the list too.
     """
 
     def __init__(
@@ -36,15 +39,18 @@ class ModelChooser:
         label: qt.QLabel,
         read_card: Callable[[str], dict[str, Any]],
         changed: Callable[[], None],
+        installed: Callable[[], list[Path]] = list,
     ) -> None:
         self.path_edit = path_edit
         self.label = label
         self.card: dict[str, Any] | None = None
         self._read_card = read_card
         self._changed = changed
+        self._installed = installed
         path_edit.filters = ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.NoDotAndDotDot
         path_edit.connect("currentPathChanged(QString)", self._on_path)
         path_edit.connect("validInputChanged(bool)", self._on_path)  # a path that does not exist changes only this
+        self.offer_installed()
         self.show()
 
     @property
@@ -77,9 +83,19 @@ class ModelChooser:
             for plane in ("axial", "coronal", "sagittal"):
                 setattr(parameters, plane, plane == known[0])
 
+    def offer_installed(self) -> None:
+        """Put the installed models into the list, below those used last; the choice stays as it is."""
+        box = self.path_edit.comboBox()
+        for folder in self._installed():
+            if box.findText(str(folder)) < 0:
+                chosen = box.currentText
+                box.addItem(str(folder))
+                box.setEditText(chosen)  # the first item of an empty list would be chosen by itself
+
     def remember(self) -> None:
         """Put the model into the list of those used last."""
         self.path_edit.addCurrentPathToHistory()
+        self.offer_installed()  # the list was made anew
 
     def _on_path(self, _signal: object = None) -> None:
         self.show()

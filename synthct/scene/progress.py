@@ -33,7 +33,7 @@ def show_progress(bar: qt.QProgressBar, label: qt.QLabel, event: Mapping[str, An
     bar.setRange(0, 1000)
     bar.setValue(int(1000 * min(max(event["done"] / event["total"], 0.0), 1.0)))
     left = f", {duration(event['eta_s'])} left" if event.get("eta_s") is not None else ""
-    label.text = html.escape(f"{task}: {event['done']:g} of {event['total']:g}{left}")
+    label.text = html.escape(f"{task}: {event['done']:.10g} of {event['total']:.10g}{left}")
 
 
 def show_scores(table: qt.QTableWidget, scores: Mapping[str, Any] | None) -> None:
@@ -59,5 +59,7 @@ def result_html(translation: Translation) -> str:
         lines.append("Cancelled." + ("" if node else " The scene is as it was."))
     if node is not None:
         lines.append(f"<b>{html.escape(node.GetName())}</b> is in the scene, shown over the MR.")
+    if translation.likeness:
+        lines.append(html.escape(translation.likeness))
     lines += [f"<span style='color:#b9770e'>{html.escape(text)}</span>" for text in translation.warnings]
     return "<br>".join(lines)

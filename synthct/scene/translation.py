@@ -72,6 +72,8 @@ class Translation:
         Of the whole; "done" once the last job is.
     output_node, scores, error
         The result, the scores by name, and the reason of a failure, each None until then.
+    likeness
+        A sentence, where the input is like the training data or this is not known; where it is not, a warning says so.
 
     Raises
     ------
@@ -90,6 +92,7 @@ class Translation:
         self.scores: dict[str, Any] | None = None
         self.error: UserError | None = None
         self.warnings: list[str] = []
+        self.likeness = ""
         self._name = request.input_node.GetName()
         self._grid = grid_of(image)
         self._reference = reference
@@ -174,6 +177,8 @@ class Translation:
         sign(node, self.request.model_name or self.request.model.name, self._name, background)
         show_over(node, background)
         self.output_node = node
+        found = (self.job.result or {}).get("likeness") or {}
+        self.likeness = "" if found.get("unlike") else str(found.get("sentence") or "")
         return image
 
     def _start_scoring(self, reference: sitk.Image, synthetic: sitk.Image) -> None:
