@@ -234,8 +234,8 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def load_recipe(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Recipe:
-    """Read a preset by name or a recipe by path, then apply ``overrides`` (dotted key → YAML text).
+def load_recipe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a preset by name or a recipe by path, then apply ``overrides`` (dotted key → YAML text or plain value).
 
     A key may leave out leading parts where that is unambiguous: ``batch`` for ``training.batch``,
     ``generator.width`` for ``networks.generator.width``. An option of a network, method, optimiser or scaling need
