@@ -22,7 +22,9 @@ def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
     unet = {"name": "unet", "width": "4-8", "norm": "batch", "dropout": 0.1}
     adam = {"name": "adam", "lr": 2e-3, "beta1": 0.5, "schedule": "cosine"}
     patch = {"name": "patchgan", "width": 4, "layers": 2}
+    resenc = {"name": "resenc-unet", "features": "4-8", "blocks": "1-1"}
     entries = {
+        "3d": ({"name": "regression"}, {"generator": resenc}, {"generator": adam}),
         "regression": ({"name": "regression"}, {"generator": unet}, {"generator": adam}),
         "gan": (
             {"name": "gan", "mae": "paired", "mae_weight": 100},
@@ -64,8 +66,8 @@ def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
             "networks": networks,
             "optimisers": optimisers,
             "data": {
-                "size": [32, 32],
-                "neighbours": 0 if method in ("cyclegan", "segmentation") else 1,
+                "size": [4, 16, 16] if method == "3d" else [32, 32],
+                "neighbours": 0 if method in ("cyclegan", "segmentation", "3d") else 1,
                 "paired": method not in ("cyclegan", "wgan", "self-regularised-gan"),
                 "input_scaling": {"name": "mr-percentile"},
                 "target_scaling": {"name": "ct-window"},
