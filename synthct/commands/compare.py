@@ -31,6 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split and of every training (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
+    parser.add_argument(
+        "--skip-corrupt",
+        action="store_true",
+        help="leave out cases that cannot be read or prepared, each with a warning, in place of refusing the cohort",
+    )
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
@@ -59,13 +64,14 @@ def run(options: argparse.Namespace, events: Events) -> None:
     splitter = by_folds(options.folds, options.seed) if options.folds else held_out(options.seed)
     comparison = compare(
         recipes,
-        read_cohort(options.cohort),
+        read_cohort(options.cohort, skip_missing=events if options.skip_corrupt else None),
         options.output,
         splitter,
         options.device,
         starts,
         options.only_fold,
         events,
+        options.skip_corrupt,
     )
     content = summary(comparison.scores, LOOKUP)
     table = markdown(content, LOOKUP, comparison.volume_times)

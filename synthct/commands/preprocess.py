@@ -17,16 +17,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--output", required=True, type=Path, metavar="FOLDER", help="NIfTI files and their cohort.json"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="cases prepared at once (default 1)")
+    parser.add_argument(
+        "--skip-corrupt",
+        action="store_true",
+        help="leave out cases that cannot be read or prepared, each with a warning, in place of refusing the cohort",
+    )
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.commands.recipe_options import overrides_from
     from synthct.data.cohort import read_cohort
+    from synthct.data.left_out import LeftOut
     from synthct.data.preparation import prepare_cohort
     from synthct.recipe import load_recipe
 
     recipe = load_recipe(options.preset, overrides_from(options.extra))
-    prepared = prepare_cohort(read_cohort(options.cohort), recipe.preparation, options.output, events, options.workers)
+    cohort = read_cohort(options.cohort, skip_missing=events if options.skip_corrupt else None)
+    left_out = LeftOut(options.skip_corrupt, events)
+    prepared = prepare_cohort(cohort, recipe.preparation, options.output, events, options.workers, left_out)
     manifest = options.output / "cohort.json"
     events.result(output=str(manifest), cases=len(prepared.used))
     print(f"{len(prepared.used)} cases are prepared; train with --cohort {manifest}")

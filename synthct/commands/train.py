@@ -28,6 +28,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--initial-model", type=Path, metavar="MODEL", help="start from this model's or run's weights")
     parser.add_argument(
+        "--skip-corrupt",
+        action="store_true",
+        help="leave out cases that cannot be read or prepared, each with a warning, in place of refusing the cohort",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="take a few steps on made-up images, say what time and memory they need, and keep nothing",
@@ -50,7 +55,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
             raise UserError(f"--resume goes on with the run as it is; {named} cannot be changed.", todo="Leave it out.")
         from synthct.training.run import resume
 
-        _report(resume(options.resume, device=options.device, events=events))
+        _report(resume(options.resume, device=options.device, events=events, skip_corrupt=options.skip_corrupt))
         return
     for name in ("preset", "cohort", "run"):
         if getattr(options, name) is None:
@@ -61,7 +66,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.training.run import train
 
     recipe = load_recipe(options.preset, {**overrides, **_named_keys(options)})
-    cohort = read_cohort(options.cohort)
+    cohort = read_cohort(options.cohort, skip_missing=events if options.skip_corrupt else None)
     split = read_split(options.split, cohort) if options.split else None
     _report(
         train(
@@ -72,6 +77,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
             events=events,
             split=split,
             initial_model=options.initial_model,
+            skip_corrupt=options.skip_corrupt,
         )
     )
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from synthct.data.cohort import Case, Cohort
 from synthct.data.fingerprint import fingerprint
+from synthct.data.left_out import LeftOut
 from synthct.data.whole_folder import whole_folder
+from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.volumes.body import body_mask
 from synthct.volumes.geometry import array_of, require_same_grid, resample_onto, to_axial
@@ -54,18 +56,29 @@ class Volume:
         return self._mapped("mask")
 
     def _mapped(self, name: str) -> np.ndarray:
-        array: np.ndarray = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        path = self.folder / f"{name}.npy"
+        try:
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(path, f"{error}.") from error
         return array
 
     def __getstate__(self) -> dict[str, Any]:
         return {"id": self.id, "folder": self.folder, "shape": self.shape, "spacing": self.spacing}
 
 
-def open_cache(cohort: Cohort, folder: Path | str, events: Events = SILENT) -> dict[str, Volume]:
+def open_cache(
+    cohort: Cohort, folder: Path | str, events: Events = SILENT, left_out: LeftOut | None = None
+) -> dict[str, Volume]:
     """Return the volumes of every used case, by id; what ``folder`` does not hold yet is made.
 
     An entry is found by the content of its files: an unchanged case is never made again, a changed one always.
     A process that is killed leaves no half-made entry.
+
+    Parameters
+    ----------
+    left_out
+        Says whether cases that cannot be used may be left out, and keeps which; None: they may not.
 
     Raises
     ------
@@ -75,16 +88,33 @@ def open_cache(cohort: Cohort, folder: Path | str, events: Events = SILENT) -> d
     """
     folder = Path(folder)
     cases = cohort.used.cases
+    left_out = left_out or LeftOut(events=events)
     volumes = {}
     for number, case in enumerate(cases):
-        key = fingerprint([case.mr, case.ct, case.mask], [FORMAT, case.mr_series, case.ct_series])
-        entry = folder / f"{case.id}-{key}"
-        if not (entry / "case.json").is_file():
-            _make(case, entry)
-        facts = json.loads((entry / "case.json").read_text(encoding="utf-8"))
-        volumes[case.id] = Volume(case.id, entry.absolute(), tuple(facts["shape"]), tuple(facts["spacing"]))
+        try:
+            volumes[case.id] = _opened(case, folder)
+        except UserError as error:
+            left_out.add(case, error)
         events.progress(number + 1, len(cases), "cache", case.id)
     return volumes
+
+
+def _opened(case: Case, folder: Path) -> Volume:
+    """Return a case's volume, made if need be, its arrays looked at."""
+    key = fingerprint([case.mr, case.ct, case.mask], [FORMAT, case.mr_series, case.ct_series])
+    entry = folder / f"{case.id}-{key}"
+    if not (entry / "case.json").is_file():
+        _make(case, entry)
+    facts = json.loads((entry / "case.json").read_text(encoding="utf-8"))
+    volume = Volume(case.id, entry.absolute(), tuple(facts["shape"]), tuple(facts["spacing"]))
+    for array in (volume.mr, volume.ct, volume.mask):
+        if array.shape != volume.shape:
+            raise _damaged(entry, f"It holds {array.shape} voxels in place of {volume.shape}.")
+    return volume
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"The cached volume {path} is damaged.", why, "Remove that folder; it is made again.")
 
 
 def _make(case: Case, entry: Path) -> None:

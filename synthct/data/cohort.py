@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from synthct.errors import UserError
+from synthct.events import Events
 from synthct.recipe import Preparation, typed
 from synthct.whole_file import write_whole
 
@@ -87,8 +88,13 @@ class _Manifest:
     preparation: Preparation | None = None
 
 
-def read_cohort(path: Path | str) -> Cohort:
-    """Read a manifest; relative paths in it are taken from its own folder.
+def read_cohort(path: Path | str, skip_missing: Events | None = None) -> Cohort:
+    """Read a manifest; relative paths in it are taken from its own folder. Files of excluded cases need not exist.
+
+    Parameters
+    ----------
+    skip_missing
+        Hears as a warning which cases are left out because a file of theirs is missing; None: that is an error.
 
     Raises
     ------
@@ -110,7 +116,7 @@ def read_cohort(path: Path | str) -> Cohort:
             f"The cohort {path} has format {manifest.format}.", f"This version reads up to {FORMAT}.", "Update synthct."
         )
     root = path.resolve().parent
-    cases = tuple(_case(typed(Case, entry, str(path), "cases"), root, path) for entry in manifest.cases)
+    cases = tuple(_case(typed(Case, entry, str(path), "cases"), root, path, skip_missing) for entry in manifest.cases)
     seen: set[str] = set()
     for case in cases:
         if case.id.casefold() in seen:
@@ -121,15 +127,19 @@ def read_cohort(path: Path | str) -> Cohort:
     return Cohort(cases, root, manifest.preparation)
 
 
-def _case(entry: Case, root: Path, manifest: Path) -> Case:
+def _case(entry: Case, root: Path, manifest: Path, skip_missing: Events | None) -> Case:
     """Check an entry and find its files."""
+
+    missing: list[str] = []
 
     def found(name: str) -> Path | None:
         text = getattr(entry, name)
         if text is None:
             return None
         file = Path(os.path.normpath(root / text))
-        if not file.exists():
+        if not file.exists() and entry.excluded is None:
+            missing.append(f"{file} does not exist.")
+        if missing and skip_missing is None:
             raise UserError(
                 f"{file} does not exist.",
                 f"It is the {name.upper() if name != 'mask' else 'mask'} of case {entry.id} in {manifest}.",
@@ -143,7 +153,11 @@ def _case(entry: Case, root: Path, manifest: Path) -> Case:
         )
     mr, ct = found("mr"), found("ct")
     assert mr is not None and ct is not None
-    return dataclasses.replace(entry, mr=mr, ct=ct, mask=found("mask"))
+    entry = dataclasses.replace(entry, mr=mr, ct=ct, mask=found("mask"))
+    if missing and skip_missing is not None:
+        skip_missing.warning(f"The case {entry.id} is left out.", missing[0])
+        return dataclasses.replace(entry, excluded=missing[0])
+    return entry
 
 
 def write_cohort(cohort: Cohort, path: Path | str, overwrite: bool = False) -> None:

@@ -9,9 +9,10 @@ import dataclasses
 import json
 import math
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import SimpleITK as sitk
 
 from synthct.data.cohort import Case, Cohort, read_cohort, write_cohort
 from synthct.data.fingerprint import fingerprint
+from synthct.data.left_out import LeftOut
 from synthct.data.overlap import covered, measured
 from synthct.data.whole_folder import whole_folder
 from synthct.errors import UserError
@@ -87,17 +89,26 @@ def prepare_case(case: Case, preparation: Preparation, events: Events = SILENT) 
 
 
 def prepare_cohort(
-    cohort: Cohort, preparation: Preparation, folder: Path | str, events: Events = SILENT, workers: int = 1
+    cohort: Cohort,
+    preparation: Preparation,
+    folder: Path | str,
+    events: Events = SILENT,
+    workers: int = 1,
+    left_out: LeftOut | None = None,
 ) -> Cohort:
     """Prepare every used case into ``folder/<id>/{mr,ct,mask}.nii.gz`` and write ``folder/cohort.json``.
 
     A case that lies there already, made from the same files with the same settings, is left as it is, so that an
     interrupted preparation goes on where it was. A cohort that is prepared already is returned unchanged.
+    Every image is opened before the first case is prepared, so that a broken one is not found hours later.
 
     Parameters
     ----------
     workers
         Processes that work at the same time.
+    left_out
+        Says whether cases that cannot be used may be left out, and keeps which; None: they may not. They stand in the
+        cohort that is returned with their original files, excluded.
 
     Raises
     ------
@@ -117,30 +128,40 @@ def prepare_cohort(
     if not cases:
         raise UserError(f"No case of the cohort {cohort.root} can be used.", "Every one is excluded.")
     _refuse_foreign(cases, folder)
+    left_out = left_out or LeftOut(events=events)
     keys = {case.id: _key(case, preparation) for case in cases}
     todo = [case for case in cases if _stored_key(folder / case.id) != keys[case.id]]
     done = len(cases) - len(todo)
+    left_out.unreadable(todo)
+    todo = [case for case in todo if case.id not in left_out.reasons]
     events.progress(done, len(cases), "prepare")
     for case, report in _prepared(todo, preparation, folder, keys, workers):
         done += 1
         events.progress(done, len(cases), "prepare", case.id)
-        if report is not None and not report["accepted"]:
+        if isinstance(report, UserError):
+            left_out.add(case, report)
+        elif report is not None and not report["accepted"]:
             events.warning(
                 f"The registration of case {case.id} was not accepted; the images stay as they are.",
                 report["reason"],
                 "Look at the pair.",
             )
-    prepared = Cohort(tuple(_moved(case, folder) for case in cases), folder.resolve(), preparation)
+    found = left_out.of(cohort.used)
+    if not found.used.cases:
+        raise UserError(f"No case of the cohort {cohort.root} can be used.", "Every one was left out.")
+    moved = tuple(_moved(case, folder) if case.excluded is None else case for case in found)
+    prepared = Cohort(moved, folder.resolve(), preparation)
     write_cohort(prepared, folder / "cohort.json", overwrite=True)
     return prepared
 
 
 def _prepared(
     cases: Sequence[Case], preparation: Preparation, folder: Path, keys: dict[str, str], workers: int
-) -> Iterator[tuple[Case, dict[str, Any] | None]]:
+) -> Iterator[tuple[Case, dict[str, Any] | UserError | None]]:
+    """Give each case with what is told of its registration, or with why it cannot be prepared."""
     if workers <= 1 or len(cases) < 2:
         for case in cases:
-            yield case, _prepare_into(case, preparation, folder / case.id, keys[case.id])
+            yield case, _result(partial(_prepare_into, case, preparation, folder / case.id, keys[case.id]))
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(cases)), mp_context=context) as pool:
@@ -149,10 +170,17 @@ def _prepared(
         }
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                yield futures[future], _result(future.result)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _result(prepare: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | UserError | None:
+    try:
+        return prepare()
+    except UserError as error:
+        return error
 
 
 def _prepare_into(case: Case, preparation: Preparation, target: Path, key: str) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,22 @@ class Split:
     slabs: dict[str, Slabs] = field(default_factory=dict)
     seed: int | None = None
     """None: not drawn at random."""
+    left_out: tuple[str, ...] = ()
+    """Cases that could not be used and stand in no part."""
 
     def part(self, name: str) -> tuple[str, ...]:
         """Case ids of ``training``, ``validation`` or ``test``."""
         ids: tuple[str, ...] = getattr(self, name)
         return ids
+
+    def without(self, cases: Collection[str]) -> Split:
+        """Return the split with ``cases`` left out of every part."""
+        training, validation, test = (tuple(case for case in self.part(name) if case not in cases) for name in PARTS)
+        slabs = {
+            part: {case: found for case, found in by_case.items() if case not in cases}
+            for part, by_case in self.slabs.items()
+        }
+        return Split(training, validation, test, slabs, self.seed, tuple(sorted({*self.left_out, *cases})))
 
 
 def split_cohort(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from synthct.data.cache import Volume, open_cache
 from synthct.data.cohort import Cohort
+from synthct.data.left_out import LeftOut
 from synthct.data.preparation import prepare_cohort
 from synthct.data.split import Split, folds, split_cohort
 from synthct.errors import UserError
@@ -84,6 +85,7 @@ def compare(
     starts: Mapping[str, str] | None = None,
     only_fold: int | None = None,
     events: Events = SILENT,
+    skip_corrupt: bool = False,
 ) -> Comparison:
     """Train every recipe on every split, score what is held out, and leave the synthetic CTs and scores in ``folder``.
 
@@ -96,14 +98,19 @@ def compare(
     only_fold
         Do this split alone (1 is the first), so that several processes share the work; None: all of them.
 
+    skip_corrupt
+        Leave out cases that cannot be used, with a warning.
+
     Raises
     ------
     UserError
         Recipes that differ in preparation or share a name, or too few patients for the folds.
     """
     _check(recipes, starts or {})
-    prepared = prepare_cohort(cohort, recipes[0].preparation, folder / "prepared", events)
-    volumes = open_cache(prepared, folder / "cache", events)
+    left_out = LeftOut(skip_corrupt, events)
+    prepared = prepare_cohort(cohort, recipes[0].preparation, folder / "prepared", events, left_out=left_out)
+    volumes = open_cache(prepared, folder / "cache", events, left_out)
+    prepared = left_out.of(prepared)
     scores: dict[str, dict[str, Scores]] = {}
     seconds = dict.fromkeys((recipe.name for recipe in recipes), 0.0)
     times: dict[str, list[VolumeTime]] = {}

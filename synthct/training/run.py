@@ -15,7 +15,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from synthct.data.cache import Volume, open_cache
-from synthct.data.cohort import Cohort
+from synthct.data.cohort import Cohort, write_cohort
+from synthct.data.left_out import LeftOut
 from synthct.data.preparation import prepare_cohort
 from synthct.data.split import Split, read_split, split_cohort, write_split
 from synthct.errors import Cancelled, UserError
@@ -46,6 +47,7 @@ def train(
     steps: int | None = None,
     split: Split | None = None,
     initial_model: Path | str | None = None,
+    skip_corrupt: bool = False,
 ) -> Path:
     """Train ``recipe`` on ``cohort`` and return the run folder; ``RUN/model`` is the best model.
 
@@ -63,6 +65,8 @@ def train(
         None: drawn by patient with the recipe's seed.
     initial_model
         Model or run whose generator is the start (a refinement); a copy is kept in the run.
+    skip_corrupt
+        Leave out cases that cannot be used, with a warning; the run's ``cohort.json`` says why, ``split.json`` which.
 
     Raises
     ------
@@ -86,10 +90,10 @@ def train(
             run.require_free(recipe, cohort)
             run.write(recipe, cohort, split, initial_model, method.pretrained)
         fabric.barrier()
-        return _go_on(run, recipe, cohort, method, fabric, events)
+        return _go_on(run, recipe, cohort, method, fabric, events, skip_corrupt)
 
 
-def resume(run_folder: Path | str, device: str = "auto", events: Events = SILENT) -> Path:
+def resume(run_folder: Path | str, device: str = "auto", events: Events = SILENT, skip_corrupt: bool = False) -> Path:
     """Go on with a run from its last checkpoint and return its folder.
 
     On the CPU, with as many threads, the weights become bit for bit those of a run that was never ended.
@@ -107,16 +111,22 @@ def resume(run_folder: Path | str, device: str = "auto", events: Events = SILENT
     method = build_method(recipe)
     fabric = launch(device, recipe.training.precision)
     with _held(run, fabric):
-        return _go_on(run, recipe, cohort, method, fabric, events)
+        return _go_on(run, recipe, cohort, method, fabric, events, skip_corrupt)
 
 
 def _go_on(
-    run: RunFolder, recipe: Recipe, cohort: Cohort, method: Method, fabric: Fabric, caller_events: Events
+    run: RunFolder,
+    recipe: Recipe,
+    cohort: Cohort,
+    method: Method,
+    fabric: Fabric,
+    caller_events: Events,
+    skip_corrupt: bool,
 ) -> Path:
     """Prepare, then train from the checkpoint if there is one, and report how it ended."""
     events = run.events(caller_events) if fabric.is_global_zero else SILENT
     try:
-        prepared, volumes, split = _prepared(run, recipe, cohort, fabric, events)
+        prepared, volumes, split = _prepared(run, recipe, cohort, fabric, events, skip_corrupt)
         facts = _facts(run, recipe, volumes)
         summary = read_summary(run.checkpoints)
         put_pretrained(method, recipe, {role: run.pretrained / role for role in method.pretrained})
@@ -176,18 +186,24 @@ def _held(run: RunFolder, fabric: Fabric) -> Iterator[None]:
 
 
 def _prepared(
-    run: RunFolder, recipe: Recipe, cohort: Cohort, fabric: Fabric, events: Events
+    run: RunFolder, recipe: Recipe, cohort: Cohort, fabric: Fabric, events: Events, skip_corrupt: bool
 ) -> tuple[Cohort, dict[str, Volume], Split]:
     """Prepared cohort, volumes by case id and the run's split; made by the first process, then read by all."""
     for turn in (True, False):
         if fabric.is_global_zero == turn:
-            prepared = prepare_cohort(cohort, recipe.preparation, run.prepared, events)
+            cohort = cohort if turn else run.read()[1]  # the first process may have left out cases
+            left_out = LeftOut(skip_corrupt, events)
+            prepared = prepare_cohort(cohort, recipe.preparation, run.prepared, events, left_out=left_out)
             # Beside the prepared volumes, so that all runs on a cohort prepared beforehand share it.
             shared = os.access(prepared.root, os.W_OK)
-            volumes = open_cache(prepared, prepared.root / ".cache" if shared else run.cache, events)
+            volumes = open_cache(prepared, prepared.root / ".cache" if shared else run.cache, events, left_out)
+            prepared = left_out.of(prepared)
             if not run.split_file.exists():
                 counts = {case: volume.shape[0] for case, volume in volumes.items()}
                 write_split(split_cohort(prepared, counts, seed=recipe.training.seed, events=events), run.split_file)
+            if left_out.reasons:
+                write_split(read_split(run.split_file).without(left_out.reasons), run.split_file)
+                write_cohort(left_out.of(cohort), run.cohort_file, overwrite=True)
         fabric.barrier()
     split = read_split(run.split_file, prepared)
     if not split.training:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -62,7 +63,7 @@ class RunFolder:
                 f"Go on with it by --resume {self.path}, or choose another folder.",
             )
         same_recipe = self.recipe_file.is_file() and self.recipe_file.read_text(encoding="utf-8") == _text(recipe)
-        same_cohort = self.cohort_file.is_file() and read_cohort(self.cohort_file).cases == cohort.cases
+        same_cohort = self.cohort_file.is_file() and _same_cases(read_cohort(self.cohort_file), cohort)
         taken = [
             file
             for file, ours in (
@@ -146,6 +147,13 @@ class RunFolder:
         """Take away the events after byte ``size``: they tell of steps that will be taken again."""
         if self.events_size() > size:
             os.truncate(self.events_file, size)
+
+
+def _same_cases(ours: Cohort, other: Cohort) -> bool:
+    """Whether two cohorts hold the same cases, no matter which of them are left out."""
+    return [dataclasses.replace(case, excluded=None) for case in ours] == [
+        dataclasses.replace(case, excluded=None) for case in other
+    ]
 
 
 def recipe_hash(recipe: Recipe) -> str:
