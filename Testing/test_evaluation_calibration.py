@@ -42,6 +42,14 @@ def test_a_deviation_that_knows_nothing_is_found_out():
     assert found.ence > 0.3
 
 
+def test_heavy_tails_make_the_factor_larger_and_not_smaller():
+    """Nine of ten errors are half as large as said, one is five times as large: the SD must not shrink."""
+    sizes = np.where(np.arange(DEVIATION.size) % 10, 0.5, 5)
+    found = calibration(ERROR * sizes, DEVIATION)
+    assert found.factor == pytest.approx(np.sqrt(0.9 * 0.25 + 0.1 * 25), rel=0.02)
+    assert calibration(ERROR * sizes, DEVIATION, found.factor).coverage[1.0] > 0.85
+
+
 def test_bins_by_hand():
     error, deviation = np.array([3.0, -4.0] * BINS), np.repeat(np.arange(1, BINS + 1.0), 2)
     found = calibration(error, deviation)
@@ -53,7 +61,9 @@ def test_bins_by_hand():
 def test_voxels_without_deviation():
     error, deviation = np.array([0.0, 5, 5, 5]), np.array([0.0, 0, 10, 10])
     found = calibration(error, deviation)
-    assert found.coverage[1.0] == 0.75 and found.factor == 0.5  # no error and none claimed is covered
+    assert found.coverage[1.0] == 0.75 and found.factor == pytest.approx(
+        np.sqrt(75 / 200)
+    )  # no error and none claimed is covered
     silent = calibration(np.ones(10), np.zeros(10))
     assert math.isinf(silent.factor) and silent.to_dict()["factor"] is None and silent.to_dict()["ence"] is None
     with pytest.raises(ValueError, match="empty"):

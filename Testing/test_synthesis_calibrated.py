@@ -74,8 +74,12 @@ def test_calibrate_then_synthesize(run, made, capsys):
     assert answer.returncode == 0, answer.stderr
     report = json.loads((run / "report" / "calibration.json").read_text())
     factor = report["factor"]
-    assert factor > 0 and f"multiplied by {factor:.2f} (measured on 1 validation volume)" in answer.stdout
-    assert report["scaled"]["coverage"]["1"] == pytest.approx(0.6827, abs=0.01)
+    assert (
+        factor > 0
+        and f"Multiplied by {factor:.2f} the SD is as large as the errors (measured on 1 val" in answer.stdout
+    )
+    sds, errors = (np.array([found[name] for found in report["scaled"]["bins"]]) for name in ("sd_hu", "rmse_hu"))
+    assert np.sqrt(np.square(sds).mean()) == pytest.approx(np.sqrt(np.square(errors).mean()), rel=0.01)
     assert set(report["definitions"]) == {"coverage", "bins", "ence", "factor"}
     assert (run / "report" / "calibration.png").read_bytes()[:4] == b"\x89PNG"
     assert verb(*given) == 2 and "--overwrite" in capsys.readouterr().err

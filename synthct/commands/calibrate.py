@@ -81,8 +81,8 @@ def run(options: argparse.Namespace, events: Events) -> None:
     if not content["factor"]:
         raise UserError(
             "The standard deviation cannot be calibrated.",
-            f"It is 0 for {(deviations == 0).mean():.0%} of the voxels.",
-            "Ask for more samples, or choose other modes.",
+            "All predictions are the same." if not deviations.any() else "There are no errors.",
+            "Choose other modes or other cases.",
         )
     after = calibration(errors, deviations, before.factor)
     if after.ence > _WORTHLESS:
@@ -107,6 +107,8 @@ def run(options: argparse.Namespace, events: Events) -> None:
     write_calibration_plot(plot, before, after, title)
     kept = store_calibration(models, uncertainty, planes, {k: content[k] for k in ("factor", "measured_on", "cases")})
     events.result(output=str(report), plot=str(plot), stored=str(kept), factor=before.factor, ence=before.ence)
-    print(f"One standard deviation covers {before.coverage[1.0]:.0%} of the errors; 68 % would be right.")
-    print(f"It is true to size when multiplied by {before.factor:.2f} (measured on {content['measured_on']}).")
+    print(f"Multiplied by {before.factor:.2f} the SD is as large as the errors (measured on {content['measured_on']}).")
+    for what, found in (("As predicted", before), ("Multiplied", after)):
+        covered = ", ".join(f"{k:g} SD {found.coverage[k]:.0%}" for k in (1.0, 2.0, 3.0))
+        print(f"  {what}: {covered} of the errors covered; normal errors: 68, 95, 100%. ENCE {found.ence:.2f}.")
     print(f"`synthct synthesize --uncertainty` does so from now on: {kept}. The curve is {plot}.")

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 WIDTHS = (0.5, 1.0, 1.5, 2.0, 3.0)
 BINS = 20
-ONE_SD = math.erf(1 / math.sqrt(2))
-"""What one standard deviation of a normal distribution covers: 68.3 %."""
 
 DEFINITIONS = {
     "coverage": "Share of voxels whose absolute error is at most k standard deviations; a normal distribution: "
@@ -24,8 +22,8 @@ DEFINITIONS = {
     "bins": f"Voxels in {BINS} bins of equal number by standard deviation: RMS of it and of the error, in HU.",
     "ence": "Expected normalised calibration error: mean over the bins of |RMS deviation − RMS error| / RMS deviation "
     "(Levi et al. 2022); bins without any deviation are left out.",
-    "factor": "What the standard deviation must be multiplied by so that one of it covers 68.3 % of the errors: that "
-    "quantile of |error| / deviation.",
+    "factor": "What the standard deviation must be multiplied by so that its RMS is that of the errors: RMSE / RMS "
+    "deviation over all voxels. Errors with heavy tails, as at bones, then lie within one of it more often than 68 %.",
 }
 
 
@@ -43,7 +41,7 @@ class Calibration:
     ence: float
     """NaN where no bin has any deviation."""
     factor: float
-    """Infinite where a third of the voxels have errors but no deviation."""
+    """Infinite where no voxel has any deviation."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; what is not finite as None."""
@@ -91,7 +89,7 @@ def calibration(error: NDArray[Any], deviation: NDArray[Any], factor: float = 1.
         tuple(deviations.tolist()),
         tuple(errors.tolist()),
         float(np.mean(np.abs(deviations - errors)[known] / deviations[known])) if known.any() else math.nan,
-        float(np.quantile(ratio, ONE_SD, method="inverted_cdf")),
+        _rms(size) / _rms(spread) if spread.any() else math.inf,
     )
 
 

@@ -67,7 +67,7 @@ def known_errors(
             axial_image(volume.mask, volume.spacing),
             device,
             batch,
-            PassEvents(events, number, len(cases), volume.id, heard),
+            PassEvents(events, number, len(cases), f"case {number + 1} of {len(cases)}: {volume.id}", heard),
             f"The MR of {volume.id}",
         )
         places = np.flatnonzero(counts)

@@ -17,7 +17,7 @@ class PassEvents(Events):
     number, total
         The first pass is 0.
     label
-        What the message of progress calls the pass.
+        The message of its progress.
     heard
         Warnings that were handed on before; added to.
     """
@@ -27,8 +27,7 @@ class PassEvents(Events):
         self._outer, self._number, self._total, self._label, self._heard = events, number, total, label, heard
 
     def progress(self, done: float, total: float, task: str = "", message: str = "") -> None:
-        text = f"prediction {self._number + 1} of {self._total}: {self._label}"
-        self._outer.progress(round(self._number + done / max(total, 1), 3), self._total, task, text)
+        self._outer.progress(round(self._number + done / max(total, 1), 3), self._total, task, self._label)
 
     def emit(self, kind: str, **fields: Any) -> None:
         if kind == "warning":

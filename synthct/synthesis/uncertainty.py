@@ -143,6 +143,7 @@ def translate_with_uncertainty(
         _, source, model = ready
         if "dropout" in uncertainty.modes:
             model = replace(model, network=MonteCarloDropout(model.network, (uncertainty.seed, number)))
+        label = f"prediction {number + 1} of {len(predictions)}: {prediction}"
         try:
             result = translate(
                 _mirrored(source, prediction.flips),
@@ -151,7 +152,7 @@ def translate_with_uncertainty(
                 None if region is None else _mirrored(region, prediction.flips),
                 device,
                 batch,
-                PassEvents(events, number, len(predictions), str(prediction), heard),
+                PassEvents(events, number, len(predictions), label, heard),
                 name,
             )
         finally:
