@@ -99,7 +99,7 @@ def test_a_grid_is_done_once_and_its_best_is_chosen(tmp_path, cohort_file, capsy
     recipe = recipe_file(tmp_path, steps=8)
     out = tmp_path / "out"
     words = ["search", "--preset", str(recipe), "--cohort", str(cohort_file), "--output", str(out), "--device", "cpu"]
-    words += ["--vary", "generator.lr=1e-6,1e-2,1e-4", "--pruner", "none", "--events", str(tmp_path / "events.jsonl")]
+    words += ["--vary", "generator.lr=1e-6,1e-2,1e-4", "--events", str(tmp_path / "events.jsonl")]
     assert main(words) == 0
     found = trials(out)
     assert [row["state"] for row in found] == ["complete"] * 3
@@ -130,7 +130,7 @@ def test_two_processes_share_a_grid_and_one_that_is_killed_loses_nothing(tmp_pat
     recipe = recipe_file(tmp_path, steps=16, steps_per_epoch=8)
     out = tmp_path / "out"
     words = ["-m", "synthct", "search", "--preset", str(recipe), "--cohort", str(cohort_file), "--output", str(out)]
-    words += ["--vary", f"{LR}=1e-2,1e-3", "--vary", "batch=1,2", "--pruner", "none", "--device", "cpu"]
+    words += ["--vary", f"{LR}=1e-2,1e-3", "--vary", "batch=1,2", "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
     def begin(name):
@@ -178,7 +178,7 @@ def test_bad_trials_end_early(tmp_path, cohort_file):
     recipe = recipe_file(tmp_path, steps=4, steps_per_epoch=2, ema=None)
     out = tmp_path / "out"
     space = {LR: Values((1e-2, 2e-2, 5e-3, 300.0, 1e38))}
-    outcomes = search(recipe, {}, space, read_cohort(cohort_file), out, Settings(), "cpu")
+    outcomes = search(recipe, {}, space, read_cohort(cohort_file), out, Settings(pruner="median"), "cpu")
     assert [outcome.state for outcome in outcomes] == ["complete"] * 3 + ["pruned"] * 2
     assert outcomes[3].why == "pruned" and len(validated(outcomes[3].run)) == 1
     standing = read_summary(outcomes[3].run / "checkpoints")["standing"]

@@ -41,7 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--direction", choices=("minimize", "maximize"), default="minimize", help="default minimize")
     parser.add_argument(
-        "--pruner", choices=("median", "halving", "none"), default="median", help="what ends bad trials early"
+        "--pruner",
+        choices=("median", "halving", "none"),
+        help="what ends bad trials early (default: none for a grid, else median)",
     )
     parser.add_argument("--storage", metavar="URL", help="a database in place of the journal file in FOLDER")
     parser.add_argument(
@@ -84,7 +86,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
         trials=None if sampler == "grid" else options.trials or 20,
         metric=options.metric,
         direction=options.direction,
-        pruner=options.pruner,
+        pruner=options.pruner or ("none" if sampler == "grid" else "median"),
         storage=options.storage,
         seed=load_recipe(options.preset, overrides).training.seed,
     )

@@ -30,6 +30,7 @@ from synthct.studies.claim import Claim, turn
 from synthct.studies.search_report import Outcome, write_results
 from synthct.studies.space import Choice, Range, Space, ends, grid_points
 from synthct.synthesis.device import choose_device
+from synthct.synthesis.rank import own_rank
 from synthct.training.run import resume, train
 from synthct.training.run_folder import RunFolder
 from synthct.training.validation import MAE
@@ -39,6 +40,8 @@ WHOLE = 1000
 """A trial's values are reported at this many-th parts of its training, so that trials of any length compare."""
 STARTUP_TRIALS = 3
 """Trials that are never pruned, since there is too little to compare with."""
+WARM_UP = WHOLE // 4
+"""No trial is pruned before this part of its training."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Settings:
     metric: str = MAE
     """Any scalar that the runs report; a trial's value is its best one."""
     direction: Literal["minimize", "maximize"] = "minimize"
-    pruner: Literal["median", "halving", "none"] = "median"
+    pruner: Literal["median", "halving", "none"] = "none"
+    """``median``: ends trials worse than the median of those before them at the same part of the training;
+    ``halving``: keeps a quarter at a quarter of the training."""
     storage: str | None = None
     """Where Optuna keeps the trials: a database's URL; None: a journal file in the folder."""
     seed: int = 0
@@ -180,11 +185,11 @@ def run_of(folder: Path, number: int) -> Path:
 
 def _checked(preset: str | Path, overrides: Mapping[str, Any], space: Space, settings: Settings) -> Recipe:
     """Return the recipe without the varied keys' values, after trying every one of them."""
-    if torch.distributed.is_torchelastic_launched():
+    if own_rank().world > 1:
         raise UserError(
-            "A search is not started by torchrun.",
+            "A search is not started by torchrun, nor as one SLURM job of many tasks.",
             "Its processes work on different trials.",
-            "Start the same command as often as there are devices, each with its own --device.",
+            "Start the same command as often as there are devices, each with its own --device or as a job of its own.",
         )
     base = load_recipe(preset, dict(overrides))
     for key, domain in space.items():
@@ -225,8 +230,8 @@ def _study(base: Recipe, space: Space, settings: Settings, folder: Path) -> optu
         content = {"study": f"synthct-{uuid.uuid4().hex[:12]}", **described}
         write_whole(file, json.dumps(content, indent=2))
     pruners: dict[str, optuna.pruners.BasePruner] = {
-        "median": optuna.pruners.MedianPruner(STARTUP_TRIALS),
-        "halving": optuna.pruners.SuccessiveHalvingPruner(min_resource=WHOLE // 8),
+        "median": optuna.pruners.MedianPruner(STARTUP_TRIALS, WARM_UP),
+        "halving": optuna.pruners.SuccessiveHalvingPruner(min_resource=WARM_UP),
         "none": optuna.pruners.NopPruner(),
     }
     return optuna.create_study(

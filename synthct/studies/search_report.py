@@ -100,16 +100,17 @@ def _picture(outcomes: Sequence[Outcome], space: Space, metric: str, direction: 
     best = np.minimum.accumulate(values) if direction == "minimize" else np.maximum.accumulate(values)
     axes[0].step([outcome.number for outcome in done], best, where="post", color="0.6", label="best so far")
     axes[0].scatter([outcome.number for outcome in done], values, label="trial", zorder=3)
-    early = [outcome.number for outcome in outcomes if outcome.state in ("pruned", "fail")]
-    if early:
-        axes[0].plot(early, [0.02] * len(early), "x", color="tab:red", transform=axes[0].get_xaxis_transform(),
-                     label="ended early")  # fmt: skip
+    early = [outcome for outcome in outcomes if outcome.state in ("pruned", "fail")]
+    _crosses(axes[0], [outcome.number for outcome in early])
     axes[0].set(xlabel="trial", ylabel=metric)
     axes[0].xaxis.get_major_locator().set_params(integer=True)
     axes[0].legend(fontsize="small")
     for axis, (key, domain) in zip(axes[1:], space.items(), strict=True):
         choices = domain.choices if isinstance(domain, Values) else ()
-        _parameter(axis, key, [outcome.parameters[key] for outcome in done], values, choices)
+        drawn = [outcome.parameters[key] for outcome in done]
+        places = _placed(axis, key, choices, [*drawn, *(outcome.parameters[key] for outcome in early)])
+        axis.scatter(places[: len(done)], values)
+        _crosses(axis, places[len(done) :])
     chosen = done[int(np.argmin(values) if direction == "minimize" else np.argmax(values))]
     for axis, key in zip(axes[1:], space, strict=True):
         axis.axhline(chosen.value, color="0.85", zorder=0)
@@ -120,23 +121,32 @@ def _picture(outcomes: Sequence[Outcome], space: Space, metric: str, direction: 
     return file.getvalue()
 
 
-def _parameter(axis: Axes, key: str, drawn: Sequence[Choice], values: np.ndarray, choices: Sequence[Choice]) -> None:
-    """Draw the values over one parameter: numbers along their axis, everything else in places side by side."""
-    numbers = [value for value in drawn if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) == len(drawn):
-        axis.scatter(numbers, values)
-        low, high = min(numbers), max(numbers)
-        if low > 0 and math.log10(high / low) >= 0.5:
-            axis.set_xscale("log")
-        if 0 < len(choices) <= 6:
-            axis.set_xticks([float(choice) for choice in choices if choice is not None])
-            axis.set_xticklabels([_shown(choice) for choice in choices])
-            axis.minorticks_off()
-    else:
-        names = [_shown(choice) for choice in choices]
-        axis.scatter([names.index(_shown(value)) for value in drawn], values)
-        axis.set_xticks(range(len(names)), names)
+def _crosses(axis: Axes, places: Sequence[float]) -> None:
+    """Mark trials without a value at the foot of the picture."""
+    if places:
+        foot = axis.get_xaxis_transform()
+        axis.plot(places, [0.02] * len(places), "x", color="tab:red", transform=foot, label="ended early")
+
+
+def _placed(axis: Axes, key: str, choices: Sequence[Choice], drawn: Sequence[Choice]) -> list[float]:
+    """Prepare the axis of one parameter and return where its values lie: numbers as such, others side by side."""
     axis.set_xlabel(key)
+    numbers = [value for value in (*choices, *drawn) if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < len(choices) + len(drawn):
+        names = [_shown(choice) for choice in choices]
+        axis.set_xticks(range(len(names)), names)
+        axis.set_xlim(-0.5, len(names) - 0.5)
+        return [float(names.index(_shown(value))) for value in drawn]
+    low, high = min(numbers), max(numbers)
+    spread = low > 0 and math.log10(high / low) >= 0.5
+    if spread:
+        axis.set_xscale("log")
+    if 0 < len(choices) <= 6:
+        axis.set_xticks(numbers[: len(choices)], [_shown(choice) for choice in choices])
+        axis.minorticks_off()
+    room = (high / low) ** 0.1 if spread else (high - low) * 0.1 or 0.5
+    axis.set_xlim(*((low / room, high * room) if spread else (low - room, high + room)))
+    return numbers[len(choices) :]
 
 
 def _shown(value: Choice) -> str:
