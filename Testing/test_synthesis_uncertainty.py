@@ -216,3 +216,21 @@ def test_what_cannot_be_done_is_said():
         spread(("dropout",), [centre_model(Dropped())], samples=1)
     with pytest.raises(UserError, match="3D"):
         spread(("planes",), [centre_model(size=[8, 16, 16])])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_3d_model_has_flips_and_dropout(seed):
+    image = volume(seed)
+    options = {"size": [8, 16, 16], "planes": ["axial"]}
+    upright = translate_with_uncertainty(
+        image, [centre_model(**options)], Uncertainty(("flips",), flips=("left-right", "head-foot")), device="cpu"
+    )
+    assert upright.predictions == 4
+    assert np.array_equal(values(upright.mean), values(image)) and not values(upright.deviation).any()
+    entry = {"name": "resenc-unet", "features": "4-8", "blocks": "1-1", "dropout": 0.2}
+    model = centre_model(build_network(entry, 1, 1, seed=0), **options)
+    spreads = [
+        translate_with_uncertainty(image, [model], Uncertainty(("dropout",), samples=3), device="cpu") for _ in range(2)
+    ]
+    assert values(spreads[0].deviation).mean() > 1
+    assert np.array_equal(values(spreads[0].deviation), values(spreads[1].deviation))
