@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=SPEC",
-        help="a recipe key and its values (1e-4,2e-4,4e-4 or {unet,pix2pix-unet}) or range (2..8 or 1e-5..1e-3:log); "
+        help="a recipe key and its values (1e-4,2e-4,4e-4 or '{unet,pix2pix-unet}') or range (2..8 or 1e-5..1e-3:log); "
         "repeat for each",
     )
     parser.add_argument("--space", type=Path, metavar="YAML", help="a file of KEY: SPEC, besides --vary")
