@@ -74,6 +74,7 @@ def test_the_report_is_one_file_that_says_everything(made):
     folder, _, _, result = made
     text = (folder / "out" / "report.html").read_text(encoding="utf-8")
     assert "Passed: all 2 criteria hold." in text
+    assert "registration of the CT to the MR none, couch removed" in text
     assert "Scanner A (as stated by the user)" in text and "Scanner B, 120 kV" in text and "not stated" in text
     assert result.content["locked"]["weights_sha256"] in text and result.content["locked"]["software"]["torch"] in text
     assert "Mean absolute error in HU, not clipped" in text and "could not be checked" in text

@@ -99,7 +99,7 @@ def commission(
     chosen = _chosen(cohort, cases)
     if (folder / RESULT).exists():
         raise UserError(f"{folder} holds a commissioning.", "It is not replaced.", "Choose another folder.")
-    preparation = Preparation(registration=registration, remove_couch=True)  # type: ignore[arg-type]
+    preparation = chosen.preparation or Preparation(registration=registration, remove_couch=True)  # type: ignore[arg-type]
     notes = _notes(cohort, chosen, loaded)
     prepared = prepare_cohort(chosen, preparation, folder / "prepared", _overheard(events, notes))
     told: list[str] = []
@@ -157,9 +157,7 @@ def commission(
             "model": {"name": loaded.card["name"], "folder": str(loaded.folder), "card": loaded.card},
             "criteria": [_verdict(verdict) for verdict in verdicts],
             "cases": rows,
-            "preparation": "as the cohort came"
-            if prepared is chosen
-            else f"couch removed, registration {registration}",
+            "preparation": _preparation(preparation, chosen.preparation is not None),
             "water_equivalent": {
                 **dataclasses.asdict(limits.water_equivalent),
                 "angles": list(limits.water_equivalent.angles),
@@ -292,6 +290,16 @@ def _locked(model: Path, tolerances: Path, table_file: Path | None) -> dict[str,
         "density_table_sha256": file_sha256(table_file or SHIPPED),
         "software": software(),
     }
+
+
+def _preparation(preparation: Preparation, before: bool) -> str:
+    """What was done to the pairs, in words."""
+    words = [f"registration of the CT to the MR {preparation.registration}"]
+    words.append("couch removed" if preparation.remove_couch else "couch not removed")
+    words += ["bias field corrected"] * preparation.bias_correction
+    if preparation.spacing is not None:
+        words.append(f"voxels of {'×'.join(f'{step:g}' for step in preparation.spacing)} mm")
+    return ", ".join(words) + (", as the cohort came" if before else "")
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -170,7 +170,7 @@ def _likeness(mr: sitk.Image, model: Model, body: sitk.Image | None, device: str
     sentence = likeness.sentence.replace("This input", "The MR", 1).replace("this input", "the MR", 1)
     if likeness.unlike:
         return Finding("likeness", "warning", sentence)
-    return Finding("likeness", "good" if likeness.checked else "unchecked", sentence)
+    return Finding("likeness", "good" if likeness.checked and not likeness.skipped else "unchecked", sentence)
 
 
 def _field_of_view(body: sitk.Image) -> list[Finding]:
