@@ -48,7 +48,7 @@ def test_the_verb_reports_each_case_with_its_picture_and_checks_a_manifest_again
     assert result["kind"] == "result" and result["excluded"] == ["phantom_01"] and result["leftovers"] == []
     levels = {check["id"]: check["level"] for check in result["checks"]}
     assert levels["phantom_01"] == "error" and set(levels) == {"phantom_00", "phantom_01", "phantom_02"}
-    assert any("constant" in words for words in result["checks"][1]["findings"])
+    assert any("constant" in finding["what"] for finding in result["checks"][1]["findings"])
     for check in result["checks"]:
         assert sitk.ReadImage(check["thumbnail"]).GetSize() == (2 * SIDE, SIDE)
     assert len(read_cohort(tmp_path / "out.json").used) == 2 and len(read_cohort(manifest).used) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def _plain(check: CaseCheck, thumbnail: str | None) -> dict[str, Any]:
     return {
         "id": check.case.id,
         "level": check.level,
-        "findings": [str(finding) for finding in check.findings],
+        "findings": [dataclasses.asdict(finding) for finding in check.findings],
         "size": check.size,
         "spacing": check.spacing,
         "body_dice": check.agreement.body_dice if check.agreement is not None else None,

@@ -29,6 +29,8 @@ FOLDER, MANIFEST, SCENE = range(3)
 LEFT_OUT = "left out by the user"
 _COLUMNS = ("Use", "MR and CT", "Check")
 _COLOURS = {"ok": "#1e8449", "warning": "#b9770e", "error": "#c0392b"}
+_ROW, _MOST_ROWS = 60, 4
+"""Pixels of a row, as in the .ui file, and rows that are seen without scrolling."""
 _BUTTONS = ("Find cases", "Check cases", "Add pair")
 
 
@@ -232,6 +234,7 @@ class TrainingCases:
         for row, check in enumerate(checks):
             self._show_case(row, check)
         table.resizeColumnsToContents()
+        table.setMinimumHeight(_ROW * min(len(checks), _MOST_ROWS) + _ROW // 2)
         table.setVisible(bool(checks))
         self._filling = False
         leftovers = result["leftovers"] if result is not None else []
@@ -252,8 +255,9 @@ class TrainingCases:
         words = qt.QTableWidgetItem(_finding(check))
         words.setFlags(qt.Qt.ItemIsEnabled)
         words.setForeground(qt.QBrush(qt.QColor(_COLOURS[check["level"]])))
+        sentences = [f"{finding['file']}: {finding['what']} {finding['todo']}" for finding in check["findings"]]
         for column, item in enumerate((box, picture, words)):
-            item.setToolTip("<br>".join(html.escape(text) for text in check["findings"]) or "Nothing was found wrong.")
+            item.setToolTip("<br>".join(map(html.escape, sentences)) or "Nothing was found wrong.")
             table.setItem(row, column, item)
 
     def _summarise(self, leftovers: int = 0) -> None:
@@ -275,8 +279,7 @@ class TrainingCases:
 
 
 def _finding(check: Mapping[str, Any]) -> str:
-    """Return the result of a check in a word, and the first finding where there is one."""
-    findings = check["findings"]
-    worst = next((text for text in findings if text.startswith(check["level"])), "")
-    more = f" (+{len(findings) - 1})" if len(findings) > 1 else ""
-    return (worst or check["level"]) + more
+    """Return the worst finding of a check and how many there are besides; ``ok`` where there is none."""
+    findings = sorted(check["findings"], key=lambda finding: finding["level"] != "error")
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return f"{check['level']}: {findings[0]['what']}{more}" if findings else "ok"

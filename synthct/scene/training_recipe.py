@@ -133,7 +133,7 @@ class TrainingRecipe:
         elif not self._sources and packages.missing():
             text = "The recipes are listed once the missing Python packages are installed."
         self.ui.sourceTextLabel.text = text
-        self.ui.needTextLabel.text = "not measured yet"
+        self._say_need("")
         self.ui.measureButton.enabled = not self.lacking
 
     def _own_source(self) -> str:
@@ -152,7 +152,7 @@ class TrainingRecipe:
     def _on_measure(self, _clicked: bool = False) -> None:
         if self._job is not None:
             self.close()
-            self.ui.needTextLabel.text = "not measured yet"
+            self._say_need("")
             return
         try:
             if not packages.ensure("Training"):
@@ -161,9 +161,9 @@ class TrainingRecipe:
             folder = self._session.new_folder()
             self._job = Job.start("train", {**self.options, "dry_run": True}, folder)
         except UserError as error:
-            self.ui.needTextLabel.text = error_html(error)
+            self._say_need(error_html(error))
             return
-        self.ui.needTextLabel.text = "measuring …"
+        self._say_need("A few steps on made-up images are taken …")
         self.ui.measureButton.text = "Cancel"
         self._timer.start()
 
@@ -176,12 +176,14 @@ class TrainingRecipe:
             return
         self.close()
         if job.result is not None:
-            self.ui.needTextLabel.text = html.escape(need_text(job.result))
+            self._say_need(html.escape(need_text(job.result)))
         else:
             said = job.error or {}
-            self.ui.needTextLabel.text = error_html(
-                UserError(*(str(said.get(key) or "") for key in ("what", "why", "todo")))
-            )
+            self._say_need(error_html(UserError(*(str(said.get(key) or "") for key in ("what", "why", "todo")))))
+
+    def _say_need(self, text: str) -> None:
+        self.ui.needTextLabel.text = text
+        self.ui.needTextLabel.setVisible(bool(text))
 
 
 def need_text(measured: dict[str, Any]) -> str:

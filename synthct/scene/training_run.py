@@ -242,6 +242,8 @@ class TrainingRun:
             self._last_word = event
         if kind == "progress":
             self.progress = event
+            if event.get("memory_mb") is not None:
+                self.memory_mb = float(event["memory_mb"])
         elif kind == "result":
             self.result = event
         elif kind == "metrics":
@@ -252,15 +254,11 @@ class TrainingRun:
             words = " ".join(str(event[key]) for key in ("what", "why", "todo") if event.get(key))
             if words not in self.warnings:
                 self.warnings.append(words)
-        if event.get("memory_mb") is not None:
-            self.memory_mb = float(event["memory_mb"])
 
     def _take_metrics(self, event: dict[str, Any]) -> None:
         for name, value in event.get("values", {}).items():
             if name.startswith(("loss/", "validation/")):
                 self.curves.setdefault(name, Curve()).add(int(event["step"]), float(value))
-            elif name == "memory_mb":
-                self.memory_mb = float(value)
 
     def _take_sample(self, event: dict[str, Any]) -> None:
         """Keep the picture's place; a run folder that was moved keeps its pictures in ``samples``."""

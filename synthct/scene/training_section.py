@@ -27,6 +27,8 @@ from synthct.scene.training_run import TrainingRun
 
 CASES_FILE = "chosen-cases.json"
 """In the run folder: the cases as chosen here."""
+WORKING_MS, RESTING_MS = 500, 2000
+"""How often a run is looked at while a process works in it, and while none does."""
 _WAITING = {
     "starting": "Starting",
     "ending": "Pausing: the step under way is finished and a checkpoint is written",
@@ -78,7 +80,6 @@ class TrainingSection:
         for group, (title, _) in GROUPS.items():
             self.ui.curvesComboBox.addItem(title, group)
         self._timer = qt.QTimer()
-        self._timer.setInterval(500)
         self._timer.connect("timeout()", self._on_timer)
         button.connect("contentsCollapsed(bool)", self._on_collapsed)
         self.ui.runPathEdit.filters = ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.NoDotAndDotDot
@@ -127,18 +128,26 @@ class TrainingSection:
             self.run = TrainingRun(self.run_path) if watch else None
         elif not self.run.active:
             self.run.poll()
-        if self.run is not None and self.run.active:
-            self._timer.start()
+        self._watch()
         self._show()
+
+    def _watch(self) -> None:
+        """Look at the run regularly: often while it works, seldom while it does not (a shell may resume it)."""
+        if self.run is None:
+            self._timer.stop()
+        else:
+            self._timer.start(WORKING_MS if self.run.active else RESTING_MS)
 
     def _on_timer(self) -> None:
         run = self.run
         if run is None:
-            self._timer.stop()
             return
+        was_active = run.active
         run.poll()
-        if not run.active:
-            self._timer.stop()
+        if not (was_active or run.active):
+            return
+        if was_active != run.active:
+            self._watch()
         if self._letting_go and run.state in ("paused", "empty"):
             self._let_go(run)
         else:
@@ -149,27 +158,27 @@ class TrainingSection:
         self.ui.runPathEdit.currentPath = ""
         where = html.escape(str(run.folder))
         later = f"Choose {where} as the folder to go on with it." if run.resumable else ""
-        self.ui.runStatusLabel.text = f"Stopped at step {run.step}. {later}"
+        self._say(f"Stopped at step {run.step}. {later}")
 
     def _on_start(self, _clicked: bool = False) -> None:
         self._try(self._start)
 
     def _start(self) -> None:
         if not packages.ensure("Training"):
-            self.ui.runStatusLabel.text = "Nothing was installed, nothing was started."
+            self._say("Nothing was installed, nothing was started.")
             return
         self._session.release_device()
         run = TrainingRun(self.run_path)
         cases = run.folder.absolute() / CASES_FILE
         self.cases.write(cases)
         run.start({**self.recipe.options, "cohort": cases})
-        self._watch(run)
+        self._began(run)
 
-    def _watch(self, run: TrainingRun) -> None:
+    def _began(self, run: TrainingRun) -> None:
         self.run = run
         self._letting_go = False
         self.ui.runPathEdit.addCurrentPathToHistory()
-        self._timer.start()
+        self._watch()
         self._show()
 
     def _on_pause(self, _clicked: bool = False) -> None:
@@ -187,7 +196,7 @@ class TrainingSection:
             return
         self._session.release_device()
         self.run.resume(self._devices.device)
-        self._watch(self.run)
+        self._began(self.run)
 
     def _on_stop(self, _clicked: bool = False) -> None:
         run = self.run
@@ -220,8 +229,12 @@ class TrainingSection:
         try:
             action()
         except UserError as error:
-            self.ui.runStatusLabel.text = error_html(error)
+            self._say(error_html(error))
             slicer.util.errorDisplay(str(error), windowTitle="Training")
+
+    def _say(self, text: str) -> None:
+        self.ui.runStatusLabel.text = text
+        self.ui.runStatusLabel.setVisible(True)
 
     def _show(self) -> None:
         """Show how the run stands: words, progress, warnings, picture, curves, and what can be pressed."""
@@ -235,6 +248,7 @@ class TrainingSection:
                 self.ui.runStatusLabel.text += f"<br>{memory_text(run.memory_mb)}"
         else:
             self.ui.runStatusLabel.text = standing_html(run) if run is not None else ""
+        self.ui.runStatusLabel.setVisible(run is not None)
         warnings = run.warnings[-_MOST_WARNINGS:] if run is not None else []
         lines = "".join(f"<li>{html.escape(text)}</li>" for text in warnings)
         self.ui.warningsLabel.text = f"<ul style='color:#b9770e; margin-left:-24px'>{lines}</ul>" if lines else ""
@@ -304,7 +318,7 @@ def standing_html(run: TrainingRun) -> str:
     if run.state == "done":
         return html.escape(_finished(run.result or {}))
     if run.state == "paused":
-        total = f" of {run.progress['total']:g}" if run.progress and run.step else ""
+        total = f" of {run.progress['total']:.10g}" if run.progress and run.step else ""
         return f"Paused at step {run.step}{total}. Resume goes on from its last checkpoint, also after a restart."
     return "Nothing has been trained in this folder yet."
 
