@@ -72,7 +72,23 @@ def test_networks_read_no_files_and_methods_know_no_data():
         assert not names & {"SimpleITK", "nibabel", "pydicom", "pathlib"}, path
 
 
-@pytest.mark.parametrize("verb", [None, "train", "synthesize", "calibrate", "dicom", "evaluate", "cohort", "presets", "bulk", "depth", "commission", "qa"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        None,
+        "train",
+        "synthesize",
+        "calibrate",
+        "dicom",
+        "evaluate",
+        "cohort",
+        "presets",
+        "bulk",
+        "depth",
+        "commission",
+        "qa",
+    ],
+)
 def test_help_needs_no_slow_package(verb):
     """What makes `--help` slow is import time: none of the slow packages may be loaded for it."""
     words = ([verb] if verb else []) + ["--help"]
