@@ -6,6 +6,7 @@ What each loss term is worth is computed by hand, for one step of each method, i
 import math
 
 import pytest
+import torch
 from training_recipes import tiny_cohort
 
 from synthct.__main__ import main
@@ -48,6 +49,15 @@ def losses_of(method):
         "self-regularised-gan": {"g_adversarial", "g_self", "d_real", "d_synthetic"},
         "segmentation": {"dice_ce"},
     }[options["name"]]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks so small lose more by threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
