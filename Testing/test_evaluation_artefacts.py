@@ -11,6 +11,7 @@ from test_command_line import synthct
 from synthct.errors import UserError
 from synthct.evaluation.artefacts import checkerboard, checkerboard_ratio, diversity, slice_jump
 from synthct.evaluation.report import DEFINITIONS, score_arrays, score_diversity, score_pair
+from synthct.scene.cards import SCORES
 
 SHAPE = (24, 48, 52)
 SPACINGS = [(1, 1, 1), (1.2, 1.2, 4), (2, 2, 0.7), (0.9, 1.3, 2.5)]
@@ -171,3 +172,8 @@ def test_evaluate_prints_them(tmp_path):
     assert scores["checkerboard_stride2"] > 1
     for name in ("slice_jump", "diversity_hu", "checkerboard_stride4"):
         assert name in answer.stdout and DEFINITIONS[name] in answer.stdout
+    assert "seams" in synthct("evaluate", "--help").stdout
+
+
+def test_every_score_of_one_pair_has_a_name_in_slicer():
+    assert set(DEFINITIONS) - {"diversity_hu"} == set(SCORES)

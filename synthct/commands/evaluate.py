@@ -30,6 +30,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="where to write the scores")
     parser.add_argument("--csv", type=Path, help="write the scores as one line of CSV, too")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.epilog = (
+        "Seams between tiles are not seen in a single synthetic CT: synthct.synthesis.seams measures them for a model "
+        "by translating an image twice, the tiles shifted."
+    )
 
 
 def run(options: argparse.Namespace, events: Events) -> None:

@@ -23,6 +23,9 @@ SCORES = {
     "mae_bone_hu": ("Mean absolute error, bone", "{:.1f} HU"),
     "dice_bone": ("Dice of bone", "{:.3f}"),
     "dice_air": ("Dice of air", "{:.3f}"),
+    "slice_jump": ("Slice jump (1: none)", "{:.2f}"),
+    "checkerboard_stride2": ("Checkerboard of stride 2 (CT: 1)", "{:.2f}"),
+    "checkerboard_stride4": ("Checkerboard of stride 4 (CT: 1)", "{:.2f}"),
 }
 """Name for people and format of the scores, in the order shown."""
 
