@@ -125,6 +125,14 @@ def test_differences_lie_where_the_volumes_differ():
     assert np.nonzero(np.nan_to_num(left.difference_mm) > 3)[1].min() > 0.6 * left.difference_mm.shape[1]
 
 
+def test_rays_computed_in_slabs_are_the_same(monkeypatch):
+    density = sampled(slab, (3.0, 2.0, 2.5), OBLIQUE)
+    body = density > 0.5
+    whole = path_difference(density, density, body, 20)
+    monkeypatch.setattr("synthct.evaluation.water_equivalent._SLAB_VOXELS", 1)
+    np.testing.assert_allclose(path_difference(density, density, body, 20).reference_mm, whole.reference_mm, atol=1e-3)
+
+
 def test_a_couch_outside_the_body_does_not_count():
     density = sampled(lambda x, y, z: slab(x, y, z) + 1.0 * ((y > 45) & (y < 50)), (2.0, 2.0, 2.0))
     body = sampled(box, (2.0, 2.0, 2.0)) > 0.5

@@ -78,6 +78,7 @@ def test_the_report_is_one_file_that_says_everything(made):
     assert "Scanner A (as stated by the user)" in text and "Scanner B, 120 kV" in text and "not stated" in text
     assert result.content["locked"]["weights_sha256"] in text and result.content["locked"]["software"]["torch"] in text
     assert "Mean absolute error in HU, not clipped" in text and "could not be checked" in text
+    assert "Whether the MR is like the training data is not known" in text  # its card tells nothing of it
     assert text.count("data:image/png;base64,") == 1 + 2 * 2
     assert not re.search(r'(src|href)="(?!data:)', text)  # nothing is fetched
 

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from phantoms import phantom_pair
 from synthesis_models import random_grid_image
 
+from synthct.__main__ import main
 from synthct.errors import UserError
 from synthct.volumes.bulk import SHIPPED, BulkTable, bulk_ct, read_bulk_table, segment_names, water_ct
 from synthct.volumes.geometry import same_grid
@@ -18,6 +19,10 @@ TABLE = BulkTable({1: -77.0, 2: 43.4, 5: 554.0}, {"lung": -741.0, "spongy bone":
 
 def synthct(*words):
     return subprocess.run([sys.executable, "-m", "synthct", *map(str, words)], capture_output=True, text=True)
+
+
+def run(*words):
+    return main([str(word) for word in words])
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
@@ -98,26 +103,25 @@ def test_a_segmentation_of_slicer_is_assigned_by_its_names(tmp_path):
     ]
 
 
-def test_the_command_takes_an_own_table_and_refuses_plain_labels_without_one(tmp_path):
+def test_the_command_takes_an_own_table_and_refuses_plain_labels_without_one(tmp_path, capsys):
     labels = sitk.GetImageFromArray(np.array([[[0, 3], [3, 0]], [[0, 3], [3, 0]]], np.uint8))
     sitk.WriteImage(labels, str(tmp_path / "l.nii.gz"))
     words = ("bulk", "--labels", tmp_path / "l.nii.gz", "--output", tmp_path / "ct.nii.gz")
-    refused = synthct(*words)
-    assert refused.returncode == 2 and "holds 3, for which" in refused.stderr and not (tmp_path / "ct.nii.gz").exists()
+    assert run(*words) == 2 and not (tmp_path / "ct.nii.gz").exists()
+    assert "holds 3, for which" in capsys.readouterr().err
     (tmp_path / "own.csv").write_text("label,name,hu\n0,couch,-500\n3,insert,250\n")
-    assert synthct(*words, "--table", tmp_path / "own.csv").returncode == 0
+    assert run(*words, "--table", tmp_path / "own.csv") == 0
     ct = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "ct.nii.gz")))
     assert ct[0].tolist() == [[-500, 250], [250, -500]]
-    assert "exists" in synthct(*words, "--table", tmp_path / "own.csv").stderr
-    assert "label,name,hu" in synthct("bulk", "--show-table").stdout
-    assert "No output" in synthct("bulk", "--mr", "mr.nii.gz").stderr
+    assert run(*words, "--table", tmp_path / "own.csv") == 2 and "exists" in capsys.readouterr().err
+    assert run("bulk", "--show-table") == 0 and "label,name,hu" in capsys.readouterr().out
+    assert run("bulk", "--mr", "mr.nii.gz") == 2 and "No output" in capsys.readouterr().err
 
 
 def test_an_mr_alone_gives_water_in_its_body(tmp_path):
     mr, _, mask = phantom_pair()
     sitk.WriteImage(mr, str(tmp_path / "mr.nii.gz"))
-    answer = synthct("bulk", "--mr", tmp_path / "mr.nii.gz", "--output", tmp_path / "ct.nii.gz")
-    assert answer.returncode == 0, answer.stderr
+    assert run("bulk", "--mr", tmp_path / "mr.nii.gz", "--output", tmp_path / "ct.nii.gz") == 0
     ct, body = (sitk.GetArrayFromImage(i) for i in (sitk.ReadImage(str(tmp_path / "ct.nii.gz")), mask))
     assert set(np.unique(ct)) == {-1024, 0} and np.mean((ct == 0) == (body > 0)) > 0.95
     np.testing.assert_array_equal(sitk.GetArrayFromImage(water_ct(mask)) == 0, body > 0)

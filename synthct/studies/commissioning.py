@@ -33,7 +33,9 @@ from synthct.studies.commissioning_report import write_report
 from synthct.studies.seal import SEAL, file_sha256, is_whole, sealed, software
 from synthct.studies.tolerances import SCORES, Verdict, WaterEquivalent, judge, read_tolerances
 from synthct.synthesis.card import CARD, WEIGHTS, model_folder
+from synthct.synthesis.device import choose_device
 from synthct.synthesis.model_file import Model, load_model
+from synthct.synthesis.sanity import Watch
 from synthct.synthesis.translate import translate
 from synthct.volumes.ct_origin import NOT_STATED, ct_origin
 from synthct.volumes.density import SHIPPED, density_image, read_density_table
@@ -96,6 +98,7 @@ def commission(
     table_file = _table_file(limits.water_equivalent, Path(tolerances))
     table = read_density_table(table_file or SHIPPED)
     loaded = load_model(model)
+    chosen_device = choose_device(device)
     chosen = _chosen(cohort, cases)
     if (folder / RESULT).exists():
         raise UserError(f"{folder} holds a commissioning.", "It is not replaced.", "Choose another folder.")
@@ -116,9 +119,10 @@ def commission(
             card["bias_correction"] = False  # it is done
         applied = Model(loaded.network, card, loaded.folder)
         region = "auto" if card.get("body_only") else None
-        synthetic = translate(
-            mr, applied, (card["planes"][0],), region, device, events=listening, name=f"The MR of {case.id}"
-        )
+        name = f"The MR of {case.id}"
+        plane = [*card["planes"], "axial"][0]
+        with Watch(applied, listening, name) as watch:
+            synthetic = translate(mr, applied, (plane,), region, chosen_device, None, listening, name, watch)
         write_image(synthetic, folder / "synthetic" / f"{case.id}.nii.gz", overwrite=True)
         scores = score_pair(ct, synthetic, mask, (str(case.ct), "the synthetic CT", str(case.mask)))
         densities = [
@@ -138,6 +142,7 @@ def commission(
             },
             "ct": {key: _stated(value, (origin or {}).get(key)) for key, value in origins.items()},
             "files": fingerprint([case.mr, case.ct, case.mask]),
+            "likeness": watch.likeness.to_dict(),
             "notes": [*scores.notes, *told],
         }
         place = folder / "pictures" / f"{case.id}.png"
@@ -169,7 +174,7 @@ def commission(
             "locked": {
                 **_locked(loaded.folder, Path(tolerances), table_file),
                 "cohort": fingerprint([], {case: row["files"] for case, row in rows.items()}),
-                "device": str(device),
+                "device": str(chosen_device),
             },
             "definitions": {name: SCORES[name] for name in SCORES},
         }

@@ -58,7 +58,8 @@ def write_report(content: Mapping[str, Any], pictures: Mapping[str, tuple[bytes,
     parts += [heading("Model"), _model(model), heading("Where the HU come from"), _origins(content)]
     parts.append(heading("Cases"))
     for case, row in content["cases"].items():
-        parts.append(paragraph(case))
+        likeness = row["likeness"]["sentence"].replace("This input", "The MR", 1).replace("this input", "the MR", 1)
+        parts.append(paragraph(f"{case}: {likeness}"))
         if row["notes"]:
             parts.append(bullets(row["notes"]))
         slices, maps = pictures[case]
