@@ -188,7 +188,11 @@ class TrainingRecipe:
 
 def need_text(measured: dict[str, Any]) -> str:
     """Return what ``train --dry-run`` measured in one line: memory, time per step, time of the whole training."""
-    memory, step_s, steps = measured["peak_memory_mb"], measured["seconds_per_step"], measured.get("steps")
-    size = f"{memory / 1000:.1f} GB" if memory >= 1000 else f"{memory:.0f} MB"
-    text = f"{size} and {step_s:.2g} s per step on {measured['device']}"
+    step_s, steps = measured["seconds_per_step"], measured.get("steps")
+    text = f"{size_text(measured['peak_memory_mb'])} and {step_s:.2g} s per step on {measured['device']}"
     return f"{text}; {steps} steps: {duration(steps * step_s)}" if steps else f"{text}; steps depend on the cases"
+
+
+def size_text(mb: float) -> str:
+    """Return megabytes (10⁶ bytes) as a person would say them."""
+    return f"{mb / 1000:.1f} GB" if mb >= 1000 else f"{mb:.0f} MB"

@@ -6,7 +6,7 @@ The training is a process of its own that is told to pause and resume; what is s
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 from synthct.scene.training_cases import TrainingCases
 from synthct.scene.training_curves import GROUPS, CurvePlots
-from synthct.scene.training_recipe import TrainingRecipe
+from synthct.scene.training_recipe import TrainingRecipe, size_text
 from synthct.scene.training_run import TrainingRun
+from synthct.terminal import duration
 
 CASES_FILE = "chosen-cases.json"
 """In the run folder: the cases as chosen here."""
@@ -244,8 +245,8 @@ class TrainingSection:
             waiting = _WAITING.get(run.state)
             event = None if waiting else run.progress
             show_progress(self.ui.runProgressBar, self.ui.runStatusLabel, event, waiting or "Starting")
-            if event is not None and run.memory_mb is not None:
-                self.ui.runStatusLabel.text += f"<br>{memory_text(run.memory_mb)}"
+            if event is not None and event.get("task") == "training":
+                self.ui.runStatusLabel.text = html.escape(training_text(event, run.memory_mb))
         else:
             self.ui.runStatusLabel.text = standing_html(run) if run is not None else ""
         self.ui.runStatusLabel.setVisible(run is not None)
@@ -294,8 +295,9 @@ class TrainingSection:
             if ending and self._letting_go
             else "End the process with a checkpoint and leave the run: another one can be started."
         )
-        for widget in (self.ui.casesGroupBox, self.ui.recipeGroupBox, self.ui.runPathEdit):
-            widget.enabled = not active
+        self.ui.runPathEdit.enabled = not active
+        for choice in (self.ui.casesGroupBox, self.ui.recipeGroupBox):  # after a restart they are not this run's
+            choice.setVisible(not active)
         self.ui.curvesButton.enabled = run is not None and bool(run.curves)
         self.ui.useModelButton.enabled = run is not None and run.model is not None
 
@@ -323,9 +325,15 @@ def standing_html(run: TrainingRun) -> str:
     return "Nothing has been trained in this folder yet."
 
 
-def memory_text(memory_mb: float) -> str:
-    """Return how much memory of the device a training takes."""
-    return f"Memory: {memory_mb / 1000:.1f} GB" if memory_mb >= 1000 else f"Memory: {memory_mb:.0f} MB"
+def training_text(event: Mapping[str, Any], memory_mb: float | None) -> str:
+    """Return where a training stands: epoch, step, time left, the most memory that it has held."""
+    words = [str(event.get("message") or ""), f"step {event['done']:.10g} of {event['total']:.10g}"]
+    if event.get("eta_s") is not None:
+        words.append(f"{duration(event['eta_s'])} left")
+    if memory_mb is not None:
+        words.append(f"memory {size_text(memory_mb)}")
+    text = ", ".join(filter(None, words))
+    return text[0].upper() + text[1:]
 
 
 def _finished(result: dict[str, Any]) -> str:
