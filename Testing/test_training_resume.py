@@ -1,4 +1,4 @@
-"""A training that is killed at random moments ends with the very weights of one that was left alone."""
+"""A training killed at random moments, 50 times in all, ends with the very weights of one that was left alone."""
 
 import os
 import subprocess
@@ -30,12 +30,14 @@ def same(a, b):
 @pytest.mark.parametrize(
     ("method", "seed", "kills"),
     [
-        ("cyclegan", 1, 8),
-        ("gan", 2, 4),
-        ("wgan", 3, 3),
-        ("conditional-gan", 4, 3),
-        ("self-regularised-gan", 5, 3),
-        ("segmentation", 6, 3),
+        ("regression", 7, 10),
+        ("cyclegan", 1, 10),
+        ("gan", 2, 10),
+        ("wgan", 3, 4),
+        ("conditional-gan", 4, 4),
+        ("3d", 5, 4),
+        ("self-regularised-gan", 5, 4),
+        ("segmentation", 6, 4),
     ],
 )
 def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path, method, seed, kills):

@@ -11,7 +11,8 @@ import numpy as np
 
 OVERLAP = 0.25
 """Least part of a tile that it shares with its neighbour."""
-_SIGMA = 1 / 6
+SIGMA = 1 / 6
+"""Standard deviation of the blending weights as a part of the tile's side."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,22 @@ class TilePlan:
 
 def _along(length: int, side: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Places of tiles along one side and their weights there, which add up to 1 everywhere."""
-    count = 1 if side >= length else 1 + math.ceil((length - side) / (side * (1 - OVERLAP)))
-    starts = np.rint(np.linspace(0, length - side, count)).astype(int).tolist()
+    places = starts(length, side)
     position = (np.arange(side) + 0.5) / side - 0.5
-    weights = np.exp(-0.5 * (position / _SIGMA) ** 2)
+    weights = np.exp(-0.5 * (position / SIGMA) ** 2)
     total = np.zeros(length)
-    for start in starts:
+    for start in places:
         total[start : start + side] += weights
-    for start in starts:
+    for start in places:
         place = slice(start, start + side)
         yield place, (weights / total[place]).astype(np.float32)
+
+
+def starts(length: int, side: int) -> list[int]:
+    """Return where tiles of ``side`` begin along ``length``: at even distances, the last at the end."""
+    count = 1 if side >= length else 1 + math.ceil((length - side) / (side * (1 - OVERLAP)))
+    places: list[int] = np.rint(np.linspace(0, length - side, count)).astype(int).tolist()
+    return places
 
 
 def _multiple(length: int, divisor: int) -> int:
