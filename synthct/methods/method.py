@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -52,7 +51,7 @@ class Method(Protocol):
     body_only: bool
     classes: tuple[str, ...] = ()
     cycle: int = 1
-    pretrained: Mapping[str, Path] = MappingProxyType({})
+    pretrained: Mapping[str, str] = MappingProxyType({})
 
     def training_step(self, batch: Batch, update: Update, progress: float) -> dict[str, Tensor]:
         """Update the networks and return the losses, detached, in the order of the paper.

@@ -5,7 +5,6 @@ It is the rival that every GAN must beat (REFERENCE F: the best paired MR→CT t
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -61,7 +60,7 @@ class Regression(Method):
         masked: bool = True,
         bone_weight: float = 1.0,
         feature_weight: float = 0.0,
-        feature_model: Path | None = None,
+        feature_model: str | None = None,
     ) -> None:
         if not recipe.data.paired:
             raise UserError("The method regression needs pairs.", "`data.paired` is false.", "Set it to true.")

@@ -12,7 +12,7 @@ from synthct.synthesis.model_file import load_model
 from synthct.volumes.scaling import make_scaling
 
 
-def put_pretrained(method: Method, recipe: Recipe, models: Mapping[str, Path]) -> None:
+def put_pretrained(method: Method, recipe: Recipe, models: Mapping[str, Path | str]) -> None:
     """Put the network of each model (role → folder) in its place in ``method.networks``, frozen and in eval mode.
 
     Raises

@@ -89,7 +89,7 @@ class RunFolder:
         cohort: Cohort,
         split: Split | None,
         initial_model: Path | str | None,
-        pretrained: Mapping[str, Path],
+        pretrained: Mapping[str, str],
     ) -> None:
         """Store what the run is made of; the cohort comes last and makes it a run.
 
