@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--folds", type=int, help="test every patient once in this many folds; default: one split")
     parser.add_argument(
-        "--only-fold", type=int, metavar="K", help="do fold K alone and write no table: one job of several"
+        "--only-fold", type=int, metavar="K", help="do fold K alone, with a table of its own: one job of several"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split and of every training (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
@@ -76,16 +76,16 @@ def run(options: argparse.Namespace, events: Events) -> None:
     content = summary(comparison.scores, LOOKUP)
     table = markdown(content, LOOKUP, comparison.volume_times)
     print(table)
-    if options.only_fold:
-        print("This fold is done; the same command without --only-fold writes the table of all folds.")
-        return
-    write_whole(options.output / "table.md", table)
+    stem = f"table_fold{options.only_fold}" if options.only_fold else "table"
+    write_whole(options.output / f"{stem}.md", table)
     times = {name: dataclasses.asdict(taken) for name, taken in comparison.volume_times.items()}
     write_json(
         {"summary": content, "training_seconds": comparison.seconds, "time_per_volume": times},
-        options.output / "table.json",
+        options.output / f"{stem}.json",
     )
-    events.result(table=str(options.output / "table.md"), summary=content)
+    if options.only_fold:
+        print("This fold is done; the same command without --only-fold writes the table of all folds.")
+    events.result(table=str(options.output / f"{stem}.md"), summary=content)
 
 
 def _own(overrides: Mapping[str, str], name: str, names: Sequence[str]) -> dict[str, str]:
