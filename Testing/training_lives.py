@@ -22,12 +22,14 @@ from synthct.data.cohort import read_cohort
 from synthct.errors import Cancelled
 from synthct.events import read_events
 from synthct.recipe import Augmentation, Elastic, Recipe, Resampling
-from synthct.training import loop
+from synthct.training import loop, reporting
+from synthct.training.checkpoint import load_checkpoint, read_summary
 from synthct.training.run import resume, train
 from synthct.training.sample_grid import write_sample_grid
 
 STEPS = 40
-loop.CHECKPOINT_S = 0.15  # also in the middle of an epoch
+loop.CHECKPOINT_S = 0.05  # also in the middle of an epoch
+reporting.SHORTEST_S = reporting.LONGEST_S = 0.0  # every step is told, so that a life can be ended at any
 
 
 def live(cohort: Path, run: Path, method: str) -> int:
@@ -55,14 +57,28 @@ def _recipe(method: str) -> Recipe:
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, augmentation=changes))
 
 
-def wait_until_training(events: Path) -> None:
-    """Return when the process just started has reported the training's first progress, or after half a minute."""
-    began = time.time()
-    while time.time() < began + 30:
-        found, _ = read_events(events)
-        if any(event.get("task") == "training" and event["time"] >= began - 0.01 for event in found):
-            return
-        time.sleep(0.02)
+def told(events: Path, since: float) -> list[int]:
+    """The steps that a life has told of which began at ``since``."""
+    found, _ = read_events(events)
+    return [event["done"] for event in found if event.get("task") == "training" and event["time"] >= since - 0.01]
+
+
+def wait_for_steps(pid: int, events: Path, since: float, count: int) -> int | None:
+    """Return the step at which the life of ``pid`` began, once it has taken ``count``; None where it ended before."""
+    while True:
+        steps = told(events, since)
+        if steps and steps[-1] >= steps[0] + count:
+            return steps[0]
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return None
+        time.sleep(0.005)
+
+
+def last_step(run: Path) -> int:
+    """The step of the run's checkpoint, all of which is read; 0 where it has none yet."""
+    if read_summary(run / "checkpoints") is None:
+        return 0
+    return int(load_checkpoint(run / "checkpoints")[0]["standing"]["step"])
 
 
 def main() -> int:
@@ -74,14 +90,19 @@ def main() -> int:
         return 1
     dice = random.Random(int(seed))
     killed = Path(runs) / "killed"
+    kept = 0
     for number in range(int(kills)):
+        since = time.time()
         pid = live(Path(cohort), killed, method)
         if number:  # the first is killed while it prepares volumes, the others once they train
-            wait_until_training(killed / "events.jsonl")
-        time.sleep(dice.uniform(0.0, 0.8))
+            first = wait_for_steps(pid, killed / "events.jsonl", since, dice.randint(0, 3))
+            assert first == kept, f"life {number} began at step {first}; the checkpoint is of step {kept}"
+        time.sleep(dice.uniform(0.0, 0.08 if number else 0.3))
         os.kill(pid, signal.SIGTERM if number % 4 == 3 else signal.SIGKILL)
         os.waitpid(pid, 0)
         print(f"life {number} ended after", read_events(killed / "events.jsonl")[0][-1:], file=sys.stderr)
+        before, kept = kept, last_step(killed)
+        assert before <= kept < STEPS, f"life {number} left a checkpoint of step {kept} after one of {before}"
     _, status = os.waitpid(live(Path(cohort), killed, method), 0)
     return int(status != 0)
 
