@@ -75,7 +75,8 @@ class TrainingRecipe:
     def preset(self) -> str:
         """Name of the chosen preset or path of the chosen file, or an empty text."""
         chosen = str(self.ui.presetComboBox.currentData or "")
-        return str(self.ui.recipePathEdit.currentPath).strip() if chosen == _OWN else chosen
+        path = str(self.ui.recipePathEdit.currentPath).strip()
+        return chosen if chosen != _OWN else str(Path(path).absolute()) if path else ""
 
     @property
     def options(self) -> dict[str, Any]:

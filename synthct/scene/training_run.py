@@ -169,7 +169,7 @@ class TrainingRun:
         self._ending = False
         self.error = None
         try:
-            self._job = Job.start("train", options, self.folder, self.events.absolute())
+            self._job = Job.start("train", options, self.folder.absolute(), self.events.absolute())
         except OSError as error:
             raise UserError(
                 f"The run cannot be written to {self.folder}.", f"{error.strerror}.", "Choose another folder."
