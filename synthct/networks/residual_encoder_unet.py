@@ -118,7 +118,7 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(
             *_convolution(before, after, stride, norm, dimensions),
             *([drop(dropout)] if dropout else []),
-            *_convolution(after, after, 1, norm, dimensions)[:-1],
+            *list(_convolution(after, after, 1, norm, dimensions))[:-1],
         )
         skip: list[nn.Module] = [pool(stride)] if stride > 1 else []
         if before != after:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -28,17 +27,16 @@ from synthct.synthesis.model_file import save_model
 from synthct.training.curves import Curves
 from synthct.training.ema import Ema
 from synthct.training.interrupt import Interrupt
-from synthct.training.model_card import model_card, training_summary, with_features
+from synthct.training.judge import Judge
+from synthct.training.model_card import model_card, training_summary
 from synthct.training.plan import make_plan
 from synthct.training.reporting import Report
 from synthct.training.run_folder import RunFolder
-from synthct.training.sample_grid import write_sample_grid
 from synthct.training.snapshot import Standing, restore_snapshot, save_snapshot, states_of_all
-from synthct.training.tissue_validation import DICE, draw_tissues, validate_tissues
+from synthct.training.tissue_judge import TissueJudge
+from synthct.training.translation_judge import TranslationJudge
 from synthct.training.update import Update
-from synthct.training.validation import LOWEST_MAE, as_applied, validate
-from synthct.training.watch import DIVERSITY, diversity
-from synthct.volumes.scaling import make_scaling
+from synthct.training.validation import as_applied
 
 CHECKPOINT_S = 600.0
 """A long epoch is interrupted by a checkpoint after this many seconds."""
@@ -101,7 +99,9 @@ class Loop:
         self._sizes = (len(split.training), len(split.validation))
         self.plan = make_plan(training, self.batches.steps_per_epoch, bool(self._validation))
         self.standing = Standing()
-        self.criterion = DICE if isinstance(method, Segmentation) else LOWEST_MAE
+        self.judge: Judge = (
+            TissueJudge(method, self._card) if isinstance(method, Segmentation) else TranslationJudge(self._card)
+        )
         curves = Curves(run.tensorboard) if fabric.is_global_zero else None
         self._report = Report(events, curves, self.plan, run.path, fabric.device)
 
@@ -181,8 +181,8 @@ class Loop:
         if standing.step in self.plan.validations:
             scores = self._validated(network, interrupt, states)
             self._report.scalars(standing.step, scores)
-            score = scores[self.criterion.name]
-            better = self.criterion.better(score, standing.best)
+            score = scores[self.judge.criterion.name]
+            better = self.judge.criterion.better(score, standing.best)
             standing.without_better = 0 if better else standing.without_better + 1
             if better:
                 standing.best, standing.best_step = score, standing.step
@@ -194,11 +194,7 @@ class Loop:
     def _validated(self, network: nn.Module, interrupt: Interrupt, states: list[dict[str, Any]]) -> dict[str, float]:
         self._report.progress(self.standing.step, "validation")
         try:
-            if isinstance(self.method, Segmentation):
-                return validate_tissues(
-                    network, self.method, self._card, self._validation, self.fabric, interrupt.events()
-                )
-            return validate(network, self._card, self._validation, self.fabric, interrupt.events())
+            return self.judge.validate(network, self._validation, self.fabric, interrupt.events())
         except Cancelled:
             self._save(states)  # the epoch's end is not marked as done, and is done again on resuming
             raise
@@ -209,9 +205,7 @@ class Loop:
         summary = training_summary(
             self.recipe, self._sizes, self.standing.step, scores, self.facts.get("initial_model")
         )
-        card = self._card
-        if not self.method.classes:
-            card = with_features(card, network, self._training, self.fabric.device)
+        card = self.judge.described(self._card, network, self._training, self.fabric.device)
         save_model(self.run.model, network, {**card, "training": summary})
 
     def _draw(self, network: nn.Module) -> None:
@@ -219,24 +213,10 @@ class Loop:
         number = self.plan.epoch(self.standing.step)
         path = self.run.samples / f"epoch_{number:04d}.png"
         title = f"{self.recipe.name}, epoch {number}, step {self.standing.step}"
-        if isinstance(self.method, Segmentation):
-            draw_tissues(path, network, self.method, self._shown, title, self.fabric.device)
-            self._report.events.sample(path, self.standing.step)
-            return
-        with torch.no_grad():
-            parts = [network(part.to(self.fabric.device)).float().cpu() for part in self._shown["input"].split(1)]
-        scaling = make_scaling(self.recipe.data.target_scaling)
-        synthetic = _slices(torch.cat(parts), 0)
-        middle = _slices(self._shown["input"], self.recipe.data.neighbours)
-        target, mask = (_slices(self._shown[name], 0) for name in ("target", "mask"))
-        applied = scaling.invert(synthetic)
-        if self.method.body_only:
-            applied[mask == 0] = scaling.range[0]
-        write_sample_grid(path, middle, applied, scaling.invert(target), mask, title)
+        told = self.judge.draw(path, network, self._shown, title, self.fabric.device)
         self._report.events.sample(path, self.standing.step)
-        share = diversity(applied, scaling.invert(target), mask)
-        if share is not None:
-            self._report.scalars(self.standing.step, {DIVERSITY: share})
+        if told:
+            self._report.scalars(self.standing.step, told)
 
     def _save(self, states: list[dict[str, Any]] | None = None) -> None:
         """Write a checkpoint; without ``states`` (`states_of_all`) every process must take part."""
@@ -296,13 +276,6 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 def _batches(recipe: Recipe) -> type[SliceBatches] | type[PatchBatches]:
     """What cuts the samples of a recipe."""
     return PatchBatches if len(recipe.data.size) == 3 else SliceBatches
-
-
-def _slices(samples: Tensor, channel: int) -> NDArray[Any]:
-    """Return one channel of (N, C, rows, columns), or of the middle slices of 3D samples, as (N, rows, columns)."""
-    images = samples[:, channel]
-    array: NDArray[Any] = (images if images.ndim == 3 else images[:, images.shape[1] // 2]).numpy()
-    return array
 
 
 def _place(networks: nn.ModuleDict, fabric: Fabric) -> None:

@@ -160,7 +160,7 @@ def _go_on(
         run=str(run.path),
         steps=standing.step,
         best_step=standing.best_step,
-        **{f"best_{loop.criterion.short}": standing.best},
+        **{f"best_{loop.judge.criterion.short}": standing.best},
     )
     return run.path
 

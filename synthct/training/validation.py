@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,29 +18,10 @@ from synthct.evaluation.image_scores import SYNTHRAD_2023, mae, psnr
 from synthct.events import Events
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.prepared import translate_prepared
+from synthct.training.judge import Slab
 from synthct.volumes.scaling import make_scaling
 
 MAE, PSNR = "validation/mae_hu", "validation/psnr_synthrad2023_db"
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """The score that chooses the best model of a run."""
-
-    name: str
-    short: str
-    """In the result event: ``best_SHORT``."""
-    lower: bool = True
-    """Whether lower is better."""
-
-    def better(self, score: float, best: float | None) -> bool:
-        """Whether ``score`` is better than the best so far, if there is one."""
-        return best is None or (score < best if self.lower else score > best)
-
-
-LOWEST_MAE = Criterion(MAE, "mae_hu")
-Slab = tuple[int, int] | None
-"""Axial slices [start, stop) that are scored; None: all."""
 
 
 def validate(

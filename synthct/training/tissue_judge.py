@@ -1,4 +1,4 @@
-"""Scores and pictures of a network in training that segments CTs into tissues."""
+"""How a network that finds tissues in CTs is judged: Dice on spoilt volumes, classes in pictures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,39 @@ from synthct.data.cache import Volume
 from synthct.errors import UserError
 from synthct.events import Events
 from synthct.methods.segmentation import Segmentation
-from synthct.training.validation import Criterion, Slab, gathered
+from synthct.training.judge import Criterion, Judge, Slab
+from synthct.training.validation import gathered
 from synthct.volumes.scaling import make_scaling
 from synthct.whole_file import write_whole
 
-DICE = Criterion("validation/dice", "dice", lower=False)
 COLOURS = ("black", "#4a90c2", "#e8c547", "#c65b4e", "#f4f1e8")
 """Of the classes in pictures."""
 _TILES = 4
+
+
+class TissueJudge(Judge):
+    """See `Judge`; ``card`` is that of the model as it is applied."""
+
+    criterion = Criterion("validation/dice", "dice", lower=False)
+
+    def __init__(self, method: Segmentation, card: Mapping[str, Any]) -> None:
+        self._method, self._card = method, card
+
+    def validate(
+        self, network: nn.Module, cases: Sequence[tuple[Volume, Slab]], fabric: Fabric, events: Events
+    ) -> dict[str, float]:
+        return validate_tissues(network, self._method, self._card, cases, fabric, events)
+
+    def draw(
+        self, path: Path, network: nn.Module, shown: Mapping[str, Tensor], title: str, device: torch.device
+    ) -> dict[str, float]:
+        draw_tissues(path, network, self._method, shown, title, device)
+        return {}
+
+    def described(
+        self, card: Mapping[str, Any], network: nn.Module, training: Sequence[Volume], device: torch.device
+    ) -> dict[str, Any]:
+        return dict(card)
 
 
 def validate_tissues(
@@ -71,7 +96,7 @@ def validate_tissues(
         for name, column in zip(names[1:], table.T, strict=True)
         if not np.isnan(column).all()
     }
-    return {DICE.name: float(np.mean(list(found.values()))), **found}
+    return {TissueJudge.criterion.name: float(np.mean(list(found.values()))), **found}
 
 
 def draw_tissues(
