@@ -268,6 +268,7 @@ for name in ("recipe.yaml", "cohort.json"):
     (run / name).write_text("{}")
 with FolderLock(run):
     events = Events(run / "events.jsonl")
+    events.warning("All outputs look alike.", "The discriminator's loss is at zero.", "Lower its rate.")
     step = int(sys.argv[2])
     while not asked:
         step += 1
@@ -292,6 +293,7 @@ def test_a_training_started_in_a_shell_is_followed_and_paused(slicer_host, windo
     section.ui.runPathEdit.currentPath = str(run)
     slicer_host.wait_until(lambda: section.run.state == "running" and section.run.step > 3, 60)
     assert "memory 1.5 GB" in section.ui.runStatusLabel.text and "900" in section.ui.runStatusLabel.text
+    assert section.ui.warningsLabel.visible and "All outputs look alike" in section.ui.warningsLabel.text
     section.ui.pauseButton.click()
     slicer_host.wait_until(lambda: process.poll() is not None and section.run.state == "paused", 60)
     assert not slicer_host.errors
@@ -308,7 +310,7 @@ def test_a_run_that_takes_events_back_is_read_anew(slicer_host, window, tmp_path
     process.wait()
     slicer_host.wait_until(lambda: section.run.state == "paused", 60)
     lines = (run / "events.jsonl").read_bytes().splitlines(keepends=True)
-    (run / "events.jsonl").write_bytes(b"".join(lines[:4]))  # two steps are left: the last checkpoint's
+    (run / "events.jsonl").write_bytes(b"".join(lines[:5]))  # a warning and two steps are left: the last checkpoint's
     process = stand_in(run, step=2)
     slicer_host.wait_until(lambda: section.run.state == "running" and section.run.step > 12, 60)
     curve = section.run.curves["loss/mae"]
