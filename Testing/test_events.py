@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ import pytest
 from synthct import events as events_module
 from synthct.errors import UserError
 from synthct.events import Events, read_events
-from synthct.processes import FolderLock, end_tree, is_running, lock_holder, start_time
+from synthct.locks import FolderLock, lock_holder
+from synthct.processes import end_tree, is_running, start_time
 from synthct.whole_file import write_whole
 
 
@@ -58,7 +60,8 @@ def test_a_folder_is_held_by_one_running_process(tmp_path):
             pass
         assert lock_holder(tmp_path) is not None
     assert lock_holder(tmp_path) is None
-    (tmp_path / "lock").write_text('{"pid": 1, "started": 5.0}')  # of a process that is long gone
+    gone = {"host": socket.gethostname(), "pid": 1, "started": 5.0}  # a process that is long gone
+    (tmp_path / "lock").write_text(json.dumps(gone))
     with FolderLock(tmp_path):
         assert lock_holder(tmp_path)[0] == os.getpid()
 

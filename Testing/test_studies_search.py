@@ -17,8 +17,8 @@ from synthct.__main__ import main
 from synthct.data.cohort import read_cohort
 from synthct.errors import UserError
 from synthct.events import read_events
+from synthct.locks import Claim
 from synthct.recipe import load_recipe
-from synthct.studies.claim import Claim
 from synthct.studies.search import Settings, search
 from synthct.studies.space import Range, Values, grid_points, read_space
 from synthct.synthesis.model_file import load_model

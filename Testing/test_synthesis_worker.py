@@ -16,8 +16,8 @@ from synthesis_models import WINDOW
 
 from synthct.errors import Cancelled
 from synthct.events import Events, read_events
+from synthct.locks import lock_holder
 from synthct.networks.registry import build_network
-from synthct.processes import lock_holder
 from synthct.synthesis import worker
 from synthct.synthesis.model_file import save_model
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from training_recipes import tiny_cohort, tiny_recipe
 
 from synthct.events import read_events
-from synthct.processes import lock_holder
+from synthct.locks import lock_holder
 from synthct.training.run import resume, train
 
 ROOT = Path(__file__).parents[1]

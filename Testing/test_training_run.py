@@ -13,7 +13,7 @@ from synthct.data.cohort import Cohort, read_cohort
 from synthct.data.split import Split, read_split
 from synthct.errors import UserError
 from synthct.events import Events, read_events
-from synthct.processes import FolderLock
+from synthct.locks import FolderLock
 from synthct.recipe import load_recipe
 from synthct.synthesis.model_file import load_model
 from synthct.synthesis.translate import translate

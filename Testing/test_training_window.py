@@ -260,7 +260,7 @@ STAND_IN = """
 import signal, sys, time
 from pathlib import Path
 from synthct.events import Events
-from synthct.processes import FolderLock
+from synthct.locks import FolderLock
 run = Path(sys.argv[1])
 asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(True))

@@ -1,16 +1,11 @@
-"""Which process holds a folder, is it still alive, and how to end it with all its children."""
+"""Whether a process still lives, and how to end it with all its children."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
-from types import TracebackType
 
 import psutil
-
-from synthct.errors import UserError
 
 _SAME_START_S = 1.5
 
@@ -70,57 +65,3 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid)
     except OSError:
         return None
-
-
-class FolderLock:
-    """Hold a folder for this process: a ``lock`` file with PID and start time, removed on leaving.
-
-    A lock whose process no longer runs is taken over.
-
-    Raises
-    ------
-    UserError
-        When another running process holds the folder.
-    """
-
-    def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
-        self.path = self.folder / "lock"
-
-    def __enter__(self) -> FolderLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        mine = json.dumps({"pid": os.getpid(), "started": start_time(os.getpid())})
-        for _ in range(3):
-            try:
-                descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            except FileExistsError:
-                holder = lock_holder(self.folder)
-                if holder is not None:
-                    raise UserError(
-                        f"The folder {self.folder} is in use by process {holder[0]}.",
-                        "Two runs cannot share one folder.",
-                        "Wait for it to end, or choose another folder.",
-                    ) from None
-                self.path.unlink(missing_ok=True)
-                continue
-            with os.fdopen(descriptor, "w") as file:
-                file.write(mine)
-            return self
-        raise UserError(
-            f"The folder {self.folder} could not be locked.", "Another run is starting in it.", "Try again."
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.path.unlink(missing_ok=True)
-
-
-def lock_holder(folder: Path | str) -> tuple[int, float] | None:
-    """PID and start time of the running process that holds ``folder``, or None."""
-    try:
-        content = json.loads((Path(folder) / "lock").read_text())
-        pid, started = int(content["pid"]), float(content["started"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    return (pid, started) if is_running(pid, started) else None

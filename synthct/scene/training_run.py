@@ -119,9 +119,17 @@ class TrainingRun:
         self._launch({"resume": self.folder.absolute(), "device": device})
 
     def pause(self) -> None:
-        """Ask the training to end with a checkpoint after the step under way; :meth:`poll` sees when it has."""
-        from synthct.processes import ask_to_end, lock_holder
+        """Ask the training to end with a checkpoint after the step under way; :meth:`poll` sees when it has.
 
+        Raises
+        ------
+        UserError
+            It runs on another machine.
+        """
+        from synthct.locks import lock_holder
+        from synthct.processes import ask_to_end
+
+        self._require_here()
         holder = lock_holder(self.folder)
         if holder is not None:  # its own children, which load images, end with it: asked too, they would break the step
             import psutil
@@ -136,9 +144,17 @@ class TrainingRun:
         self.state = "ending"
 
     def end_now(self) -> None:
-        """End every process of the training at once: what came after the last checkpoint is lost."""
-        from synthct.processes import ask_to_end, family, lock_holder
+        """End every process of the training at once: what came after the last checkpoint is lost.
 
+        Raises
+        ------
+        UserError
+            It runs on another machine.
+        """
+        from synthct.locks import lock_holder
+        from synthct.processes import ask_to_end, family
+
+        self._require_here()
         holder = lock_holder(self.folder)
         if holder is None and self._job is not None:
             holder = self._job.pid, self._job.started
@@ -177,9 +193,21 @@ class TrainingRun:
         self.state = "starting"
 
     def _alive(self) -> bool:
-        from synthct.processes import lock_holder
+        from synthct.locks import held_on, lock_holder
 
-        return (self._job is not None and self._job.alive()) or lock_holder(self.folder) is not None
+        own = self._job is not None and self._job.alive()
+        return own or lock_holder(self.folder) is not None or held_on(self.folder) is not None
+
+    def _require_here(self) -> None:
+        from synthct.locks import held_on
+
+        host = held_on(self.folder)
+        if host is not None:
+            raise UserError(
+                f"The training in {self.folder} runs on {host}.",
+                "It can be followed from here, but not ended.",
+                "End it there, for example with `scancel`; Resume then goes on from its last checkpoint.",
+            )
 
     def _ended(self) -> RunState:
         """Return how a run stands that no process works in."""

@@ -187,7 +187,7 @@ class TrainingSection:
         if run is None:
             return
         if run.active:
-            run.pause()
+            self._try(run.pause)
             self._show()
         else:
             self._try(self._resume)
@@ -204,11 +204,11 @@ class TrainingSection:
         if run is None:
             return
         if run.state == "ending" and self._letting_go:
-            run.end_now()
+            self._try(run.end_now)
         elif run.active:
-            self._letting_go = True
             if run.state != "ending":
-                run.pause()
+                self._try(run.pause)
+            self._letting_go = run.state == "ending"
         else:
             self._let_go(run)
             return

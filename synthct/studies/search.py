@@ -25,8 +25,8 @@ from synthct.data.preparation import prepare_cohort
 from synthct.data.split import Split, read_split, split_cohort, write_split
 from synthct.errors import Cancelled, Diverged, UserError
 from synthct.events import SILENT, Events, read_events
+from synthct.locks import Claim, turn
 from synthct.recipe import Recipe, load_recipe
-from synthct.studies.claim import Claim, turn
 from synthct.studies.search_report import Outcome, write_results
 from synthct.studies.space import Choice, Range, Space, ends, grid_points
 from synthct.synthesis.device import choose_device

@@ -19,7 +19,7 @@ from synthct.data.cohort import Case, Cohort
 from synthct.data.fingerprint import fingerprint
 from synthct.errors import Cancelled, UserError
 from synthct.events import SILENT, Events
-from synthct.processes import FolderLock
+from synthct.locks import FolderLock
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.files import synthesize_file
 from synthct.synthesis.model_file import Model, load_model

@@ -27,7 +27,8 @@ import torch
 
 from synthct.errors import Cancelled, UserError
 from synthct.events import Events
-from synthct.processes import FolderLock, start_time
+from synthct.locks import FolderLock
+from synthct.processes import start_time
 from synthct.synthesis.card import CARD, model_folder
 from synthct.synthesis.files import synthesize_file
 from synthct.synthesis.model_file import Model, load_model

@@ -21,9 +21,9 @@ from synthct.data.preparation import prepare_cohort
 from synthct.data.split import Split, read_split, split_cohort, write_split
 from synthct.errors import Cancelled, UserError
 from synthct.events import SILENT, Events
+from synthct.locks import FolderLock
 from synthct.methods.method import Method
 from synthct.methods.registry import build_method
-from synthct.processes import FolderLock
 from synthct.recipe import Recipe
 from synthct.synthesis.model_file import load_model
 from synthct.synthesis.predictor import is_out_of_memory
