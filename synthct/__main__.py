@@ -28,6 +28,7 @@ VERBS = {
     "compare": "train several presets on the same patients and score them on held-out ones",
     "synthesize": "turn one MR into a synthetic CT with a trained model",
     "dicom": "write a synthetic CT as a DICOM CT series, in the MR's study and frame of reference",
+    "lidc": "LIDC-IDRI: a CT and its readers' outlines into a nodule mask and a table",
     "bulk": "make a CT from tissue labels with one HU each: the rival of every network",
     "calibrate": "compare a model's standard deviations with its true errors, and set them right",
     "evaluate": "score a synthetic CT against its reference CT",

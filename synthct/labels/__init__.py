@@ -1,0 +1,1 @@
+"""Label maps, nodules and where they come from."""
