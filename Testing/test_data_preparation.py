@@ -41,7 +41,7 @@ def test_the_ct_comes_onto_the_mr_s_grid(tmp_path: Path) -> None:
     inside = sitk.GetArrayFromImage(body) > 0
     assert np.abs(hu[inside] - sitk.GetArrayFromImage(ct)[inside]).mean() < 20
     coarse = prepare_case(case, Preparation(spacing=(8, 8, 5)))
-    assert coarse.mr.GetSpacing() == coarse.mask.GetSpacing() == (8, 8, 5)
+    assert coarse.input.GetSpacing() == coarse.mask.GetSpacing() == (8, 8, 5)
 
 
 def test_where_the_ct_was_not_measured_is_outside_the_mask(tmp_path: Path) -> None:

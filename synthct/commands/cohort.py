@@ -22,6 +22,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="folder with the cases (NIfTI, NRRD, MetaImage or DICOM), or a manifest to be checked again",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="the manifest to write")
+    parser.add_argument(
+        "--task",
+        choices=("mr-to-ct", "label-to-ct"),
+        default="mr-to-ct",
+        help="label-to-ct pairs CTs with label maps (p1_labels.nii.gz) in place of MRs (default mr-to-ct)",
+    )
+    parser.add_argument(
+        "--classes", type=int, default=7, metavar="N", help="classes that a label map may hold, 0 to N - 1 (default 7)"
+    )
     parser.add_argument("--table", type=Path, metavar="CSV", help="columns id, patient, sex, diagnosis, centre")
     parser.add_argument("--thumbnails", type=Path, metavar="DIR", help="write a small picture of each case here")
     parser.add_argument("--overwrite", action="store_true", help="replace a manifest that exists")
@@ -35,8 +44,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
     if options.output.exists() and not options.overwrite:
         raise UserError(f"{options.output} exists.", "Nothing is replaced unasked.", "Add --overwrite, or rename it.")
     again = options.folder.is_file()
-    cohort, leftovers = (read_cohort(options.folder), []) if again else find_cases(options.folder, options.table)
-    checks = check_cohort(cohort, events)
+    found = (read_cohort(options.folder), []) if again else find_cases(options.folder, options.table, options.task)
+    cohort, leftovers = found
+    checks = check_cohort(cohort.for_task(options.task), events, options.classes)
     checked = without_bad_cases(cohort, checks)
     print(table(checks, leftovers))
     write_cohort(checked, options.output, overwrite=options.overwrite)

@@ -116,6 +116,7 @@ def cut(
     size: tuple[int, int],
     change: Change = Change(),
     spacing: tuple[float, float] = (1.0, 1.0),
+    labels: int = 0,
 ) -> np.ndarray:
     """Cut a window out of a slice, moved by ``change`` about the window's centre.
 
@@ -131,6 +132,8 @@ def cut(
         Rows and columns of the window.
     spacing
         Row and column distance in mm.
+    labels
+        So many first channels hold label numbers, which are never mixed: they are moved by nearest neighbour.
 
     Returns
     -------
@@ -156,8 +159,12 @@ def cut(
     places[0, ..., 0] = column * (2 / max(columns - 1, 1)) - 1
     places[0, ..., 1] = row * (2 / max(rows - 1, 1)) - 1
     grid = torch.from_numpy(places)
-    moved = grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=True)[0] + background
-    return np.asarray(moved.numpy())
+    parts = [
+        grid_sample(part, grid, mode=mode, padding_mode="zeros", align_corners=True)[0]
+        for part, mode in ((source[:, :labels], "nearest"), (source[:, labels:], "bilinear"))
+        if part.shape[1]
+    ]
+    return np.asarray((torch.cat(parts) + background).numpy())
 
 
 def _copied(channels: np.ndarray, outside: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

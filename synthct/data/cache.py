@@ -1,6 +1,6 @@
 """The prepared volumes as memory-mapped arrays: made once, read a slice at a time, never loaded whole.
 
-Raw values are kept (HU as int16; MR as int16 where the source is, else float32), so that one cache serves every
+Raw values are kept (HU as int16; MR as int16 where the source is, else float32; label maps as uint8), so that one cache serves every
 intensity scaling. Half precision is never used for HU: above 2048 it steps by 2.
 """
 
@@ -22,6 +22,7 @@ from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.volumes.body import body_mask
 from synthct.volumes.geometry import array_of, require_same_grid, resample_onto, to_axial
+from synthct.volumes.label_numbers import MOST_CLASSES, body_of_labels, require_labels
 from synthct.volumes.read import read_image
 
 FORMAT = 1
@@ -39,6 +40,18 @@ class Volume:
     folder: Path
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    kind: str = "mr"
+    """What the network is given: "mr" or "labels"."""
+
+    @property
+    def input(self) -> np.ndarray:
+        """What the network is given: `mr`, or the `labels`."""
+        return self.mr if self.kind == "mr" else self.labels
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Class numbers, uint8."""
+        return self._mapped("labels")
 
     @cached_property
     def mr(self) -> np.ndarray:
@@ -64,7 +77,8 @@ class Volume:
         return array
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"id": self.id, "folder": self.folder, "shape": self.shape, "spacing": self.spacing}
+        names = ("id", "folder", "shape", "spacing", "kind")
+        return {name: getattr(self, name) for name in names}
 
 
 def open_cache(
@@ -83,8 +97,8 @@ def open_cache(
     Raises
     ------
     UserError
-        MR, CT and mask of a case are not on one grid (the cohort is not prepared), a file cannot be read, or
-        the folder cannot be written.
+        MR or label map, CT and mask of a case are not on one grid (the cohort is not prepared), a file cannot be read,
+        or the folder cannot be written.
     """
     folder = Path(folder)
     cases = cohort.used.cases
@@ -101,13 +115,14 @@ def open_cache(
 
 def _opened(case: Case, folder: Path) -> Volume:
     """Return a case's volume, made if need be, its arrays looked at."""
-    key = fingerprint([case.mr, case.ct, case.mask], [FORMAT, case.mr_series, case.ct_series])
+    kinds = [] if case.kind == "mr" else [case.kind]
+    key = fingerprint([case.input, case.ct, case.mask], [FORMAT, case.mr_series, case.ct_series, *kinds])
     entry = folder / f"{case.id}-{key}"
     if not (entry / "case.json").is_file():
         _make(case, entry)
     facts = json.loads((entry / "case.json").read_text(encoding="utf-8"))
-    volume = Volume(case.id, entry.absolute(), tuple(facts["shape"]), tuple(facts["spacing"]))
-    for array in (volume.mr, volume.ct, volume.mask):
+    volume = Volume(case.id, entry.absolute(), tuple(facts["shape"]), tuple(facts["spacing"]), case.kind)
+    for array in (volume.input, volume.ct, volume.mask):
         if array.shape != volume.shape:
             raise _damaged(entry, f"It holds {array.shape} voxels in place of {volume.shape}.")
     return volume
@@ -118,12 +133,19 @@ def _damaged(path: Path, why: str) -> UserError:
 
 
 def _make(case: Case, entry: Path) -> None:
-    mr, ct = read_image(case.mr, case.mr_series), read_image(case.ct, case.ct_series)
-    require_same_grid(mr, ct, (f"The MR of case {case.id}", f"its CT {case.ct.name}"))
-    mask = body_mask(mr, "mr") if case.mask is None else resample_onto(read_image(case.mask), mr, "nearest", 0)
-    axial = to_axial(mr)
+    image, ct = read_image(case.input, case.mr_series), read_image(case.ct, case.ct_series)
+    name = "MR" if case.kind == "mr" else "label map"
+    require_same_grid(image, ct, (f"The {name} of case {case.id}", f"its CT {case.ct.name}"))
+    if case.mask is not None:
+        mask = resample_onto(read_image(case.mask), image, "nearest", 0)
+    else:
+        mask = body_mask(image, "mr") if case.kind == "mr" else body_of_labels(image)
+    axial = to_axial(image)
+    voxels = array_of(axial)
+    if case.kind == "labels":
+        require_labels(voxels, MOST_CLASSES, f"The label map of case {case.id}")
     with whole_folder(entry) as aside:
-        np.save(aside / "mr.npy", stored_mr(array_of(axial)))
+        np.save(aside / f"{case.kind}.npy", stored_mr(voxels) if case.kind == "mr" else voxels.astype(np.uint8))
         np.save(aside / "ct.npy", stored_ct(array_of(to_axial(ct))))
         np.save(aside / "mask.npy", (array_of(to_axial(mask)) != 0).astype(np.uint8))
         facts = {"format": FORMAT, "shape": list(reversed(axial.GetSize())), "spacing": list(axial.GetSpacing())}

@@ -24,10 +24,14 @@ from synthct.events import SILENT, Events
 from synthct.volumes.agreement import Agreement, Judge
 from synthct.volumes.body import body_mask
 from synthct.volumes.couch import body_without_couch
-from synthct.volumes.geometry import to_axial
+from synthct.volumes.geometry import same_grid, to_axial
+from synthct.volumes.label_numbers import listed_labels, unknown_labels
 from synthct.volumes.read import read_image
 from synthct.volumes.registration import register
 
+DEFAULT_CLASSES = 7
+"""Of our own class table (row B3)."""
+_NAMES = {"mr": "MR", "ct": "CT", "labels": "label map"}
 MIN_BODY_DICE = 0.9
 MIN_EXPLAINED = 0.03
 """Share of the best constant's error that the best function of the MR value must take away."""
@@ -48,16 +52,16 @@ class CaseCheck:
     case: Case
     findings: list[Finding] = field(default_factory=list)
     size: tuple[int, ...] | None = None
-    """x, y, z of the MR."""
+    """x, y, z of the MR, or of the label map."""
     spacing: tuple[float, ...] | None = None
-    """x, y, z in mm of the MR."""
+    """x, y, z in mm of the same."""
     hu: tuple[float, float] | None = None
     agreement: Agreement | None = None
     """Of the images as they are stored."""
     registered: Agreement | None = None
     """After registration, where the check had to try it."""
     contents: dict[str, str] = field(default_factory=dict)
-    """"mr" and "ct" → hash of the voxels."""
+    """"mr" or "labels", and "ct" → hash of the voxels."""
 
     @property
     def level(self) -> str:
@@ -70,18 +74,21 @@ class CaseCheck:
         self.findings.append(Finding(level, Path(path).name, what, todo))
 
 
-def check_cohort(cohort: Cohort, events: Events = SILENT) -> list[CaseCheck]:
-    """Check every case that is not excluded already, and look for the same image in several cases."""
+def check_cohort(cohort: Cohort, events: Events = SILENT, classes: int = DEFAULT_CLASSES) -> list[CaseCheck]:
+    """Check every case that is not excluded already, and look for the same image in several cases.
+
+    Cases without an MR (see `Cohort.for_task`) are checked for a training from label maps of so many ``classes``.
+    """
     cases = cohort.used.cases
     checks: list[CaseCheck] = []
     seen: dict[str, tuple[Case, str]] = {}
     for number, case in enumerate(cases):
         events.progress(number, len(cases), "check", case.id)
-        check = check_case(case)
+        check = check_case(case, classes)
         for kind, key in check.contents.items():
             if key in seen:
                 other, other_kind = seen[key]
-                what = f"It holds the same voxels as the {other_kind.upper()} of case {other.id}."
+                what = f"It holds the same voxels as the {_NAMES[other_kind]} of case {other.id}."
                 check.add("error", getattr(case, kind), what, "Keep one: a copy could be trained and tested on.")
             seen.setdefault(key, (case, kind))
         checks.append(check)
@@ -98,11 +105,11 @@ def without_bad_cases(cohort: Cohort, checks: Sequence[CaseCheck]) -> Cohort:
     return dataclasses.replace(cohort, cases=tuple(cases))
 
 
-def check_case(case: Case) -> CaseCheck:
+def check_case(case: Case, classes: int = DEFAULT_CLASSES) -> CaseCheck:
     """Check one pair. Never raises for what is wrong with it: that stands in the findings."""
     check = CaseCheck(case)
     images = {}
-    for kind in ("mr", "ct", "mask"):
+    for kind in (case.kind, "ct", "mask"):
         path = getattr(case, kind)
         if path is None:
             continue
@@ -119,6 +126,12 @@ def check_case(case: Case) -> CaseCheck:
         _check_ct(check, ct)
         if check.level != "error":
             _check_alignment(check, mr, ct)
+    if "labels" in images and "ct" in images:
+        labels, ct = images["labels"], images["ct"]
+        check.contents = {kind: _contents(images[kind]) for kind in ("labels", "ct")}
+        _check_grids(check, labels, ct)
+        _check_labels(check, labels, ct, classes)
+        _check_ct(check, ct)
     if "mask" in images and case.mask is not None and not sitk.GetArrayViewFromImage(images["mask"]).any():
         check.add("error", case.mask, "The mask is empty.", "Draw it, or take it out of the manifest.")
     return check
@@ -131,7 +144,7 @@ def _contents(image: sitk.Image) -> str:
 
 def _check_grids(check: CaseCheck, mr: sitk.Image, ct: sitk.Image) -> None:
     check.size, check.spacing = mr.GetSize(), mr.GetSpacing()
-    for path, image in ((check.case.mr, mr), (check.case.ct, ct)):
+    for path, image in ((check.case.input, mr), (check.case.ct, ct)):
         columns, rows, slices = image.GetSize()
         if slices < MIN_SLICES or min(rows, columns) < MIN_IN_PLANE:
             what = f"It has {columns}×{rows}×{slices} voxels."
@@ -148,10 +161,23 @@ def _check_grids(check: CaseCheck, mr: sitk.Image, ct: sitk.Image) -> None:
 def _check_mr(check: CaseCheck, mr: sitk.Image) -> None:
     array = sitk.GetArrayViewFromImage(mr)
     if array.min() == array.max():
-        check.add("error", check.case.mr, f"It is constant ({array.min():g} everywhere).", "Export it again.")
+        check.add("error", check.case.input, f"It is constant ({array.min():g} everywhere).", "Export it again.")
     elif _like_ct(array):
         todo = "Check that MR and CT are not mixed up."
-        check.add("warning", check.case.mr, "Its values look like a CT's (HU), not like an MR's.", todo)
+        check.add("warning", check.case.input, "Its values look like a CT's (HU), not like an MR's.", todo)
+
+
+def _check_labels(check: CaseCheck, labels: sitk.Image, ct: sitk.Image, classes: int) -> None:
+    array = sitk.GetArrayViewFromImage(labels)
+    if not same_grid(labels, ct):
+        todo = "Make the label map from this CT (`synthct labels`), or resample it onto its grid."
+        check.add("error", check.case.input, "It lies on another grid than the CT.", todo)
+    unknown = unknown_labels(array, classes)
+    if unknown:
+        todo = f"Map them to classes (`synthct labels`); classes are numbered 0 to {classes - 1}."
+        check.add("error", check.case.input, f"It holds {listed_labels(unknown)}, which no class has.", todo)
+    elif array.min() == array.max():
+        check.add("error", check.case.input, f"It is class {array.min():g} everywhere.", "Make it again.")
 
 
 def _like_ct(array: np.ndarray) -> bool:
@@ -186,7 +212,7 @@ def _check_ct(check: CaseCheck, ct: sitk.Image) -> None:
 
 def _check_alignment(check: CaseCheck, mr: sitk.Image, ct: sitk.Image) -> None:
     case = check.case
-    frames = [_frame_of_reference(path) for path in (case.mr, case.ct)]
+    frames = [_frame_of_reference(path) for path in (case.input, case.ct)]
     if all(frames) and frames[0] != frames[1]:
         check.add("warning", case.ct, "Its DICOM frame of reference is not the MR's.", "Prepare with a registration.")
     try:

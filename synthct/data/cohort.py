@@ -1,6 +1,7 @@
 """A cohort: the cases that a network is trained and tested on, as a manifest that a person may edit.
 
-``cohort.json`` names, per case, the MR, the CT, an optional body mask and what is known of the patient::
+``cohort.json`` names, per case, the MR (or, for networks that make a CT from one, the label map), the CT, an optional
+body mask and what is known of the patient::
 
     {"format": 1, "cases": [{"id": "p01", "mr": "p01_MR.nii.gz", "ct": "p01_CT.nii.gz", "sex": "F"}]}
 
@@ -23,19 +24,25 @@ from synthct.recipe import Preparation, typed
 from synthct.whole_file import write_whole
 
 FORMAT = 1
+LABEL_TASK = "label-to-ct"
+"""The task of a recipe whose network's input is a label map."""
+_NAMES = {"mr": "MR", "ct": "CT", "mask": "mask", "labels": "label map"}
 CLINICAL = ("patient", "sex", "diagnosis", "centre")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One MR and CT of one patient. Two cases of one ``patient`` always stay in the same part of a split."""
+    """One CT of one patient with its MR, its label map or both.
+
+    Two cases of one ``patient`` always stay in the same part of a split.
+    """
 
     id: str
-    mr: Path
+    mr: Path | None
     """NIfTI, NRRD, MetaImage, or a DICOM folder."""
     ct: Path
     mask: Path | None = None
-    """Body mask on the MR's grid; None: made from the MR."""
+    """Body mask on the grid of MR or label map; None: made from the MR, or for a label map from it or the CT."""
     mr_series: str | None = None
     """Series instance UID where the DICOM folder ``mr`` holds several."""
     ct_series: str | None = None
@@ -46,6 +53,21 @@ class Case:
     centre: str | None = None
     excluded: str | None = None
     """Why the case is left out of training and scoring; None: it is used."""
+    labels: Path | None = None
+    """Label map on the CT's grid: class numbers as in `synthct.volumes.label_numbers`."""
+
+    @property
+    def input(self) -> Path:
+        """What a network turns into the CT: the MR where there is one (see `Cohort.for_task`), else the label map."""
+        path = self.mr or self.labels
+        if path is None:
+            raise UserError(f"The case {self.id} has neither an MR nor a label map.", todo="Name one in the manifest.")
+        return path
+
+    @property
+    def kind(self) -> str:
+        """What `input` is: "mr" or "labels"."""
+        return "mr" if self.mr is not None else "labels"
 
     @property
     def patient_id(self) -> str:
@@ -74,6 +96,25 @@ class Cohort:
         raise UserError(
             f"There is no case {case_id} in the cohort {self.root}.", f"It holds {', '.join(c.id for c in self.cases)}."
         )
+
+    def for_task(self, task: str) -> Cohort:
+        """Return the cohort with what ``task`` needs alone: label maps for ``label-to-ct``, MRs for all others.
+
+        Raises
+        ------
+        UserError
+            A case that is not excluded lacks it.
+        """
+        wanted, other, name = ("labels", "mr", "label map") if task == LABEL_TASK else ("mr", "labels", "MR")
+        lacking = [case.id for case in self.used if getattr(case, wanted) is None]
+        if lacking:
+            raise UserError(
+                f"The case {lacking[0]} of the cohort {self.root} has no {name}.",
+                f"{len(lacking)} of {len(self.used)} cases have none, and the task {task} needs it.",
+                f"Add `{wanted}` to the manifest, or exclude the case.",
+            )
+        dropped: dict[str, Any] = {other: None}
+        return dataclasses.replace(self, cases=tuple(dataclasses.replace(case, **dropped) for case in self))
 
     @property
     def used(self) -> Cohort:
@@ -116,7 +157,8 @@ def read_cohort(path: Path | str, skip_missing: Events | None = None) -> Cohort:
             f"The cohort {path} has format {manifest.format}.", f"This version reads up to {FORMAT}.", "Update synthct."
         )
     root = path.resolve().parent
-    cases = tuple(_case(typed(Case, entry, str(path), "cases"), root, path, skip_missing) for entry in manifest.cases)
+    entries = (typed(Case, {"mr": None, **entry}, str(path), "cases") for entry in manifest.cases)
+    cases = tuple(_case(entry, root, path, skip_missing) for entry in entries)
     seen: set[str] = set()
     for case in cases:
         if case.id.casefold() in seen:
@@ -142,7 +184,7 @@ def _case(entry: Case, root: Path, manifest: Path, skip_missing: Events | None) 
         if missing and skip_missing is None:
             raise UserError(
                 f"{file} does not exist.",
-                f"It is the {name.upper() if name != 'mask' else 'mask'} of case {entry.id} in {manifest}.",
+                f"It is the {_NAMES[name]} of case {entry.id} in {manifest}.",
                 "Restore the file or take the case out of the manifest.",
             )
         return file
@@ -151,9 +193,10 @@ def _case(entry: Case, root: Path, manifest: Path, skip_missing: Events | None) 
         raise UserError(
             f"The case id {entry.id!r} in {manifest} cannot be a file name.", todo="Use letters, digits, - and _."
         )
-    mr, ct = found("mr"), found("ct")
-    assert mr is not None and ct is not None
-    entry = dataclasses.replace(entry, mr=mr, ct=ct, mask=found("mask"))
+    mr, ct, labels = found("mr"), found("ct"), found("labels")
+    assert ct is not None
+    entry = dataclasses.replace(entry, mr=mr, ct=ct, mask=found("mask"), labels=labels)
+    _ = entry.input
     if missing and skip_missing is not None:
         skip_missing.warning(f"The case {entry.id} is left out.", missing[0])
         return dataclasses.replace(entry, excluded=missing[0])
@@ -184,7 +227,7 @@ def write_cohort(cohort: Cohort, path: Path | str, overwrite: bool = False) -> N
 
 def _plain(case: Case, root: Path) -> dict[str, Any]:
     plain = {name: value for name, value in dataclasses.asdict(case).items() if value is not None}
-    for name in ("mr", "ct", "mask"):
+    for name in _NAMES:
         if name in plain:
             plain[name] = _relative(plain[name], root)
     return plain

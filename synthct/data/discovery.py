@@ -2,7 +2,8 @@
 
 Understood are ``p1_MR.nii.gz`` beside ``p1_CT.nii.gz``, a folder per case with ``mr.nii.gz`` and ``ct.nii.gz`` (and
 ``mask.nii.gz``), folders ``MR`` and ``CT`` with files of the same names, and DICOM folders per case that hold an MR and
-a CT series. Case does not matter. What finds no partner is named.
+a CT series. For the task ``label-to-ct`` label maps take the place of MRs: ``p1_labels.nii.gz``, ``p1_seg.nii.gz``.
+Case does not matter. What finds no partner is named.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from synthct.data.cohort import CLINICAL, Case, Cohort
+from synthct.data.cohort import CLINICAL, LABEL_TASK, Case, Cohort
 from synthct.data.finding import Finding
 from synthct.errors import UserError
 from synthct.volumes.dicom import SeriesInfo, list_series
@@ -26,17 +27,23 @@ _WORDS = {
     "mr": {"mr", "mri", "mrs", "mris", "t1", "t1w", "t2", "t2w", "pd", "pdw", "flair"},
     "ct": {"ct", "cts"},
     "mask": {"mask", "masks", "body", "bodymask"},
+    "labels": {"label", "labels", "labelmap", "labelmaps", "seg", "segs", "segmentation", "segmentations"},
 }
-_FOLDER_WORDS = {*_WORDS["mr"], *_WORDS["ct"], *_WORDS["mask"], "anat", "image", "images"}
+_FOLDER_WORDS = {*_WORDS["mr"], *_WORDS["ct"], *_WORDS["mask"], *_WORDS["labels"], "anat", "image", "images"}
+_NAMES = {"mr": "MR", "ct": "CT", "labels": "label map"}
 _TABLE = "cases.csv"
 _MAX_NAMED = 5
 
 
-def find_cases(folder: Path | str, table: Path | str | None = None) -> tuple[Cohort, list[Finding]]:
+def find_cases(
+    folder: Path | str, table: Path | str | None = None, task: str = "mr-to-ct"
+) -> tuple[Cohort, list[Finding]]:
     """Return the pairs in ``folder`` and what was left over.
 
     Parameters
     ----------
+    task
+        Of the networks to be trained: ``label-to-ct`` pairs CTs with label maps, any other with MRs.
     table
         CSV with a column ``id`` and any of patient, sex, diagnosis, centre; None: ``cases.csv`` in the folder, if
         there is one.
@@ -48,18 +55,20 @@ def find_cases(folder: Path | str, table: Path | str | None = None) -> tuple[Coh
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder.", todo="Give the folder that holds the MRs and CTs.")
+        raise UserError(f"{folder} is not a folder.", todo="Give the folder that holds the images.")
+    wanted = "labels" if task == LABEL_TASK else "mr"
     files = sorted(path for path in folder.rglob("*") if not _hidden(path, folder) and path.is_file())
     images = [path for path in files if path.name.lower().endswith(ENDINGS)]
-    cases, findings = _from_names(images, folder)
-    if any(_is_dicom(path) for path in set(files) - set(images)):
+    cases, findings = _from_names(images, folder, wanted)
+    if wanted == "mr" and any(_is_dicom(path) for path in set(files) - set(images)):
         more, found = _from_dicom(folder, {case.id.casefold() for case in cases})
         cases, findings = cases + more, findings + found
     if not cases:
         raise UserError(
-            f"No pair of an MR and a CT was found in {folder}.",
+            f"No pair of {'an MR' if wanted == 'mr' else 'a label map'} and a CT was found in {folder}.",
             " ".join(finding.what for finding in findings[:_MAX_NAMED]) or "There are no images in it.",
-            "Name them like p1_MR.nii.gz and p1_CT.nii.gz, or give each case a folder with mr.nii.gz and ct.nii.gz.",
+            f"Name them like p1_{'MR' if wanted == 'mr' else 'labels'}.nii.gz and p1_CT.nii.gz, or give each case a "
+            f"folder with {wanted}.nii.gz and ct.nii.gz.",
         )
     cohort = Cohort(tuple(sorted(cases, key=lambda case: case.id)), folder.resolve())
     table = folder / _TABLE if table is None and (folder / _TABLE).is_file() else table
@@ -73,7 +82,8 @@ def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
 
 
-def _from_names(images: Iterable[Path], folder: Path) -> tuple[list[Case], list[Finding]]:
+def _from_names(images: Iterable[Path], folder: Path, wanted: str) -> tuple[list[Case], list[Finding]]:
+    """Pair CTs with ``wanted``, "mr" or "labels"; the other kind is kept beside it where it is there."""
     groups: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     names: dict[str, str] = {}
     unnamed = []
@@ -93,22 +103,27 @@ def _from_names(images: Iterable[Path], folder: Path) -> tuple[list[Case], list[
             findings.append(
                 Finding("warning", listed, f"{len(many)} files claim to be the same image.", "Keep one of them.")
             )
-        elif "mr" in group and "ct" in group:
-            mask = group["mask"][0] if "mask" in group else None
-            cases.append(Case(names[key] or folder.resolve().name, group["mr"][0], group["ct"][0], mask))
+        elif wanted in group and "ct" in group:
+            mr, mask, labels = (group[kind][0] if kind in group else None for kind in ("mr", "mask", "labels"))
+            name = names[key] or folder.resolve().name
+            cases.append(Case(name, mr, group["ct"][0], mask, labels=labels))
         else:
             there = next(iter(group.values()))[0]
-            missing = " and ".join(kind.upper() for kind in ("mr", "ct") if kind not in group)
+            missing = " and ".join(_NAMES[kind] for kind in (wanted, "ct") if kind not in group)
             findings.append(Finding("warning", _listed([there], folder), f"It has no partner: no {missing} found."))
     if unnamed:
         findings.append(
-            Finding("warning", _listed(unnamed, folder), "The names say neither MR nor CT; the files are not used.")
+            Finding(
+                "warning",
+                _listed(unnamed, folder),
+                f"The names say neither {_NAMES[wanted]} nor CT; the files are not used.",
+            )
         )
     return cases, findings
 
 
 def classify(path: Path) -> tuple[str | None, str]:
-    """Return what an image is ("mr", "ct", "mask" or None) and the name of its case, from its relative path."""
+    """Return what an image is ("mr", "ct", "mask", "labels" or None) and the name of its case, from its relative path."""
     stem = path.name[: -len(next(end for end in ENDINGS if path.name.lower().endswith(end)))]
     folders = [part for part in path.parts[:-1] if not all(word in _FOLDER_WORDS for word in _split(part))]
     kind, rest = _kind(stem)

@@ -53,7 +53,7 @@ class LeftOut:
         for number, case in enumerate(cases):
             self._events.progress(number, len(cases), "open", case.id)
             try:
-                read_image(case.mr, case.mr_series)
+                read_image(case.input, case.mr_series)
                 read_image(case.ct, case.ct_series)
                 if case.mask is not None:
                     read_image(case.mask)

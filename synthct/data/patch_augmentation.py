@@ -106,6 +106,7 @@ def change_patch(
     size: Sequence[int],
     spacing: Sequence[float],
     span: tuple[float, float],
+    labels: bool = False,
 ) -> dict[str, np.ndarray]:
     """Make a patch from the voxels that `PatchChange.source` asks for.
 
@@ -120,6 +121,8 @@ def change_patch(
         mm along z, y, x.
     span
         Values between which the input lies, for gamma and bias field.
+    labels
+        The input holds label numbers, which are never mixed: it is moved by nearest neighbour.
 
     Returns
     -------
@@ -129,9 +132,12 @@ def change_patch(
     """
     patch = dict(channels)
     if change.moves:
-        joined = np.concatenate([np.ascontiguousarray(values) for values in channels.values()])
-        moved = _moved(joined, change, size, spacing)
-        patch = {name: moved[number : number + 1] for number, name in enumerate(channels)}
+        apart = ["input"] if labels and "input" in channels else []
+        for names, mode in ((apart, "nearest"), ([name for name in channels if name not in apart], "bilinear")):
+            if names:
+                joined = np.concatenate([np.ascontiguousarray(channels[name]) for name in names])
+                moved = _moved(joined, change, size, spacing, mode)
+                patch |= {name: moved[number : number + 1] for number, name in enumerate(names)}
     if "mask" in patch:
         patch["mask"] = (patch["mask"] >= 0.5).astype(np.float32)
     if "input" in patch:
@@ -141,7 +147,9 @@ def change_patch(
     return patch
 
 
-def _moved(channels: np.ndarray, change: PatchChange, size: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
+def _moved(
+    channels: np.ndarray, change: PatchChange, size: Sequence[int], spacing: Sequence[float], mode: str
+) -> np.ndarray:
     """Interpolate the patch's voxels (C, \\*size) in their source (C, z, y, x)."""
     first, box = change.source(size, spacing)
     offsets = torch.stack(
@@ -157,7 +165,7 @@ def _moved(channels: np.ndarray, change: PatchChange, size: Sequence[int], spaci
     # In grid_sample's terms, with align_corners, -1 and 1 are the centres of the first and last voxel; x comes first.
     grid = (places * (2 / (torch.tensor(box) - 1).clamp(min=1)) - 1).flip(-1)
     moved = grid_sample(
-        torch.from_numpy(channels)[None], grid[None], mode="bilinear", padding_mode="border", align_corners=True
+        torch.from_numpy(channels)[None], grid[None], mode=mode, padding_mode="border", align_corners=True
     )
     return np.asarray(moved[0].numpy())
 

@@ -27,7 +27,8 @@ class PatchBatches:
 
     A patch's centre is a voxel of the body, each as likely as any other; the patch is then moved so far that it does
     not leave the body's bounding box, where it fits into it. Only its own voxels are read. Volumes that are smaller
-    than a patch are padded evenly with scaled air (CT) and the volume's lowest value (MR). An epoch shows every volume
+    than a patch are padded evenly with scaled air (CT) and the volume's lowest value (MR) or the class outside the body
+    (label map). An epoch shows every volume
     as many times as patches side by side are needed to cover its body's bounding box.
 
     It serves as the data set of ``DataLoader(batches, batch_size=None, sampler=range(first_step, last_step))``.
@@ -120,7 +121,10 @@ class PatchBatches:
         spacing = piece.volume.spacing[::-1]
         first, size = change.source(self._size, spacing)
         z, y, x = (start + aside for start, aside in zip(corner, first, strict=True))
-        patch = change_patch(_cut(piece, (z, y, x), size, names), change, self._size, spacing, piece.span)
+        cut = _cut(piece, (z, y, x), size, names)
+        patch = change_patch(cut, change, self._size, spacing, piece.span, piece.input.classes is not None)
+        if "input" in patch:
+            patch["input"] = piece.with_noise(patch["input"], random)
         return {name: values[..., ::-1] for name, values in patch.items()} if flip else patch
 
     def _body(self, position: int, stream: int) -> int:
@@ -203,7 +207,7 @@ def _cut(piece: Piece, corner: Corner, size: Corner, names: Sequence[str]) -> di
     to = tuple(slice(a - start, b - start) for a, b, start in zip(first, last, corner, strict=True))
     rows, columns = slice(first[1], last[1]), slice(first[2], last[2])
     parts = {
-        "input": (piece.volume.mr, piece.input.apply),
+        "input": (piece.volume.input, piece.input.apply),
         "target": (piece.volume.ct, piece.target.apply),
         "mask": (piece.volume.mask, lambda values: values > 0),
     }

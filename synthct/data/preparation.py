@@ -1,6 +1,7 @@
 """Bring the volumes of a case onto one grid before any network sees them (row A1), once, and keep the result.
 
-Order: bias field, couch, registration of the CT to the MR, resampling, body mask.
+Order: bias field, couch, registration of the CT to the MR, resampling, body mask. A label map belongs to its CT: it is
+neither corrected nor registered, and resampled by nearest neighbour.
 """
 
 from __future__ import annotations
@@ -30,8 +31,17 @@ from synthct.recipe import Preparation
 from synthct.volumes.bias import correct_bias
 from synthct.volumes.body import body_mask
 from synthct.volumes.couch import remove_couch
-from synthct.volumes.geometry import array_of, grid_of, grid_with_spacing, image_from_array, resample_onto
+from synthct.volumes.geometry import (
+    Grid,
+    array_of,
+    grid_of,
+    grid_with_spacing,
+    image_from_array,
+    require_same_grid,
+    resample_onto,
+)
 from synthct.volumes.hu import AIR_HU
+from synthct.volumes.label_numbers import MOST_CLASSES, OUTSIDE_BODY, body_of_labels, require_labels
 from synthct.volumes.read import read_image
 from synthct.volumes.registration import KINDS, Registration, register
 from synthct.volumes.write import write_image
@@ -42,12 +52,12 @@ _REPORT = "preparation.json"
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """MR, CT (int16 HU, −1024 and above) and mask (uint8) of one case on one grid."""
+    """MR or label map (uint8), CT (int16 HU, −1024 and above) and mask (uint8) of one case on one grid."""
 
-    mr: sitk.Image
+    input: sitk.Image
     ct: sitk.Image
     mask: sitk.Image
-    """1 inside the MR's body where the CT was measured."""
+    """1 inside the body where the CT was measured."""
     registration: Registration | None
     """None: not asked for."""
 
@@ -58,14 +68,17 @@ def prepare_case(case: Case, preparation: Preparation, events: Events = SILENT) 
     Raises
     ------
     UserError
-        A file cannot be used, the images do not overlap, or an unknown registration is asked for.
+        A file cannot be used, the images do not overlap, or an unknown registration is asked for; of a label map that
+        it lies on another grid than the CT, or that it shall be corrected or registered.
     """
-    mr, ct = read_image(case.mr, case.mr_series), read_image(case.ct, case.ct_series)
+    if case.kind == "labels":
+        return _prepare_labels(case, preparation)
+    mr, ct = read_image(case.input, case.mr_series), read_image(case.ct, case.ct_series)
     mask = body_mask(mr, "mr") if case.mask is None else resample_onto(read_image(case.mask), mr, "nearest", 0)
     if not covered(mask, ct):
         raise UserError(
             f"The MR's body and the CT of case {case.id} do not overlap.",
-            f"{case.mr.name} and {case.ct.name} lie in different places.",
+            f"{case.input.name} and {case.ct.name} lie in different places.",
             "Export both in one frame of reference; `synthct cohort` checks every pair.",
         )
     if preparation.bias_correction:
@@ -82,10 +95,40 @@ def prepare_case(case: Case, preparation: Preparation, events: Events = SILENT) 
     transform = registration.transform if registration else None
     grid = grid_of(mr) if preparation.spacing is None else grid_with_spacing(mr, preparation.spacing)
     inside = (array_of(resample_onto(mask, grid, "nearest", 0)) != 0) & measured(ct, grid, transform)
-    hu = array_of(resample_onto(ct, grid, "linear", AIR_HU, transform))
-    hu = np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
     mr = mr if preparation.spacing is None else resample_onto(mr, grid, "linear", 0)
-    return PreparedCase(mr, image_from_array(hu, grid), image_from_array(inside, grid), registration)
+    return PreparedCase(mr, _hu_onto(ct, grid, transform), image_from_array(inside, grid), registration)
+
+
+def _hu_onto(ct: sitk.Image, grid: Grid, transform: sitk.Transform | None = None) -> sitk.Image:
+    hu = array_of(resample_onto(ct, grid, "linear", AIR_HU, transform))
+    return image_from_array(np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max).astype(np.int16), grid)
+
+
+def _prepare_labels(case: Case, preparation: Preparation) -> PreparedCase:
+    """Prepare a label map and its CT; the body is the label map's, or without the class outside it the CT's."""
+    if preparation.registration != "none" or preparation.bias_correction:
+        raise UserError(
+            "A label map is neither registered nor corrected.",
+            "It belongs to the CT that it was made from, and holds no intensities.",
+            "Set `preparation.registration` to none and `preparation.bias_correction` to false.",
+        )
+    labels, ct = read_image(case.input), read_image(case.ct, case.ct_series)
+    require_same_grid(labels, ct, (f"The label map of case {case.id}", f"its CT {case.ct.name}"))
+    values = sitk.GetArrayViewFromImage(labels)
+    require_labels(values, MOST_CLASSES, f"The label map of case {case.id}")
+    labels = image_from_array(values.astype(np.uint8), labels)
+    if case.mask is not None:
+        mask = resample_onto(read_image(case.mask), labels, "nearest", 0)
+    elif (values == OUTSIDE_BODY).any():
+        mask = body_of_labels(labels)
+    else:
+        mask = body_mask(ct, "ct")
+    if preparation.remove_couch:
+        ct = remove_couch(ct)
+    grid = grid_of(ct) if preparation.spacing is None else grid_with_spacing(ct, preparation.spacing)
+    inside = image_from_array((array_of(resample_onto(mask, grid, "nearest", 0)) != 0).astype(np.uint8), grid)
+    labels = resample_onto(labels, grid, "nearest", OUTSIDE_BODY if (values == OUTSIDE_BODY).any() else 0)
+    return PreparedCase(labels, _hu_onto(ct, grid), inside, None)
 
 
 def prepare_cohort(
@@ -97,6 +140,8 @@ def prepare_cohort(
     left_out: LeftOut | None = None,
 ) -> Cohort:
     """Prepare every used case into ``folder/<id>/{mr,ct,mask}.nii.gz`` and write ``folder/cohort.json``.
+
+    Of cases without an MR (see `Cohort.for_task`) the label map is prepared, ``labels.nii.gz``.
 
     A case that lies there already, made from the same files with the same settings, is left as it is, so that an
     interrupted preparation goes on where it was. A cohort that is prepared already is returned unchanged.
@@ -130,7 +175,7 @@ def prepare_cohort(
     _refuse_foreign(cases, folder)
     left_out = left_out or LeftOut(events=events)
     keys = {case.id: _key(case, preparation) for case in cases}
-    todo = [case for case in cases if _stored_key(folder / case.id) != keys[case.id]]
+    todo = [case for case in cases if _stored_key(folder / case.id, case.kind) != keys[case.id]]
     done = len(cases) - len(todo)
     left_out.unreadable(todo)
     todo = [case for case in todo if case.id not in left_out.reasons]
@@ -188,8 +233,8 @@ def _prepare_into(case: Case, preparation: Preparation, target: Path, key: str) 
     prepared = prepare_case(case, preparation)
     report = _report(prepared.registration)
     with whole_folder(target) as aside:
-        for name in ("mr", "ct", "mask"):
-            write_image(getattr(prepared, name), aside / f"{name}.nii.gz")
+        for name, image in ((case.kind, prepared.input), ("ct", prepared.ct), ("mask", prepared.mask)):
+            write_image(image, aside / f"{name}.nii.gz")
         text = json.dumps({"key": key, "registration": report}, indent=1)
         (aside / _REPORT).write_text(text, encoding="utf-8")
     return report
@@ -212,16 +257,21 @@ def _finite(values: dict[str, float]) -> dict[str, float | None]:
 
 
 def _key(case: Case, preparation: Preparation) -> str:
-    settings = [FORMAT, dataclasses.asdict(preparation), case.mr_series, case.ct_series]
-    return fingerprint([case.mr, case.ct, case.mask], settings)
+    settings = [FORMAT, dataclasses.asdict(preparation), case.mr_series, case.ct_series, *_kinds(case)]
+    return fingerprint([case.input, case.ct, case.mask], settings)
 
 
-def _stored_key(folder: Path) -> str | None:
+def _kinds(case: Case) -> list[str]:
+    """What a key says of a case that is no MR with its CT, as all once were."""
+    return [] if case.kind == "mr" else [case.kind]
+
+
+def _stored_key(folder: Path, kind: str) -> str | None:
     try:
         key = json.loads((folder / _REPORT).read_text(encoding="utf-8"))["key"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return key if all((folder / f"{name}.nii.gz").is_file() for name in ("mr", "ct", "mask")) else None
+    return key if all((folder / f"{name}.nii.gz").is_file() for name in (kind, "ct", "mask")) else None
 
 
 def _refuse_foreign(cases: Sequence[Case], folder: Path) -> None:
@@ -245,5 +295,5 @@ def _refuse_foreign(cases: Sequence[Case], folder: Path) -> None:
 
 def _moved(case: Case, folder: Path) -> Case:
     place = folder.resolve() / case.id
-    mr, ct, mask = (place / f"{name}.nii.gz" for name in ("mr", "ct", "mask"))
-    return dataclasses.replace(case, mr=mr, ct=ct, mask=mask, mr_series=None, ct_series=None)
+    moved: dict[str, Any] = {name: place / f"{name}.nii.gz" for name in (case.kind, "ct", "mask")}
+    return dataclasses.replace(case, **{"mr": None, "labels": None, **moved}, mr_series=None, ct_series=None)

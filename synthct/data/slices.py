@@ -30,8 +30,8 @@ class SliceBatches:
     A batch maps names to float32 tensors, N = ``batch``, H × W = ``data.size``:
     ``input`` (N, 2·neighbours + 1, H, W) and ``target`` (N, 1, H, W) scaled, ``mask`` (N, 1, H, W) 0 or 1.
     With ``data.paired`` False, target slices are drawn independently of the input's and ``target_mask`` belongs to
-    them. Smaller slices are padded with scaled air (CT) and the volume's lowest value (MR); larger ones are cropped
-    at random within the body. Neighbours beyond the first and last slice repeat it.
+    them. Smaller slices are padded with scaled air (CT) and the volume's lowest value (MR) or the class outside the
+    body (label map; see `synthct.volumes.label_numbers.label_beyond`); larger ones are cropped at random within the body. Neighbours beyond the first and last slice repeat it.
 
     It serves as the data set of ``DataLoader(batches, batch_size=None, sampler=range(first_step, last_step))``.
 
@@ -119,7 +119,7 @@ class SliceBatches:
         changed = change_intensity(found["input"], change.gamma, change.bias, *piece.span)
         if change.voxel_mm is not None:
             changed = in_larger_voxels(changed, _spacing(piece, int(item[1])), change.voxel_mm)
-        return found | {"input": changed}
+        return found | {"input": piece.with_noise(changed, random)}
 
     def _item(self, position: int, stream: int) -> np.ndarray:
         """Return piece, plane and slice number at ``position`` of the endless row of shuffled epochs."""
@@ -142,7 +142,7 @@ class SliceBatches:
             steps = range(-self._data.neighbours, self._data.neighbours + 1)
             mirrored = change.flip and axis == AXES["sagittal"]  # left and right are then across the slices
             numbers = [number - step if mirrored else number + step for step in steps]
-            parts.append(piece.input.apply(_slices(piece, "mr", axis, numbers)))
+            parts.append(piece.input.apply(_slices(piece, "input", axis, numbers)))
             outside += [piece.outside[0]] * len(numbers)
         if both or target:
             parts.append(piece.target.apply(_slices(piece, "ct", axis, [number])))
@@ -150,7 +150,9 @@ class SliceBatches:
         channels = np.concatenate([*parts, mask.astype(np.float32)])
         size = (self._data.size[0], self._data.size[1])
         corner = _corner(mask[0], size, random)
-        window = cut(channels, np.array([*outside, 0], np.float32), corner, size, change, _spacing(piece, axis))
+        labels = len(parts[0]) if piece.input.classes is not None and not target else 0
+        beyond = np.array([*outside, 0], np.float32)
+        window = cut(channels, beyond, corner, size, change, _spacing(piece, axis), labels)
         window[-1] = window[-1] >= 0.5
         return window[..., ::-1] if change.flip and axis != AXES["sagittal"] else window
 

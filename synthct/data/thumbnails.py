@@ -1,4 +1,4 @@
-"""A small picture of a case, MR beside CT, by which a person sees a mix-up at once."""
+"""A small picture of a case, MR or label map beside CT, by which a person sees a mix-up at once."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def write_thumbnail(case: Case, path: Path) -> None:
     UserError
         An image cannot be read.
     """
-    mr, ct = to_axial(read_image(case.mr, case.mr_series)), to_axial(read_image(case.ct, case.ct_series))
+    mr, ct = to_axial(read_image(case.input, case.mr_series)), to_axial(read_image(case.ct, case.ct_series))
     plane = _middle_plane(mr)
     lowest = float(sitk.GetArrayViewFromImage(mr).min())
-    mr_slice, ct_slice = (_slice(image, plane, outside) for image, outside in ((mr, lowest), (ct, AIR_HU)))
+    nearest = case.kind == "labels"
+    mr_slice, ct_slice = _slice(mr, plane, lowest, nearest), _slice(ct, plane, AIR_HU)
     low, high = np.percentile(mr_slice, _MR_PERCENTILES)
     both = np.concatenate([_grey(mr_slice, float(low), float(high)), _grey(ct_slice, *WINDOW_HU)], axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,8 +52,9 @@ def _middle_plane(image: sitk.Image) -> sitk.Image:
     return plane
 
 
-def _slice(image: sitk.Image, plane: sitk.Image, outside: float) -> np.ndarray:
-    shown = sitk.Resample(image, plane, sitk.Transform(), sitk.sitkLinear, outside, sitk.sitkFloat32)
+def _slice(image: sitk.Image, plane: sitk.Image, outside: float, nearest: bool = False) -> np.ndarray:
+    way = sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear
+    shown = sitk.Resample(image, plane, sitk.Transform(), way, outside, sitk.sitkFloat32)
     return sitk.GetArrayFromImage(shown)[0]
 
 

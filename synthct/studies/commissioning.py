@@ -113,7 +113,7 @@ def commission(
         events.progress(done, len(prepared), "commission", case.id)
         told.clear()
         assert case.mask is not None
-        mr, ct, mask = read_image(case.mr), read_image(case.ct), read_image(case.mask)
+        mr, ct, mask = read_image(case.input), read_image(case.ct), read_image(case.mask)
         card = {**loaded.card}
         if prepared.preparation is not None and prepared.preparation.bias_correction:
             card["bias_correction"] = False  # it is done
@@ -141,7 +141,7 @@ def commission(
                 f"{d.angle:g}": {key: _plain(value) for key, value in d.numbers().items()} for d in differences
             },
             "ct": {key: _stated(value, (origin or {}).get(key)) for key, value in origins.items()},
-            "files": fingerprint([case.mr, case.ct, case.mask]),
+            "files": fingerprint([case.input, case.ct, case.mask]),
             "likeness": watch.likeness.to_dict(),
             "notes": [*scores.notes, *told],
         }

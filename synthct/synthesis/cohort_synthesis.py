@@ -164,7 +164,7 @@ def _translate(
             events.warning(f"{case.id}: {event['what']}", event["why"], event["todo"])
 
     output = _output(folder, case)
-    record: dict[str, Any] = {"case": case.id, "input": str(case.mr), "output": output.name, **settings}
+    record: dict[str, Any] = {"case": case.id, "input": str(case.input), "output": output.name, **settings}
     began = time.monotonic()
     error = None
     try:
@@ -172,7 +172,7 @@ def _translate(
         _write(folder, case, {**record, "state": BEGUN})
         synthesize_file(
             model,
-            case.mr,
+            case.input,
             output,
             **settings["options"],
             device=device,
@@ -207,7 +207,7 @@ def _join(cases: Sequence[Case], folder: Path, settings: Mapping[str, Any], rank
 
 
 def _key(case: Case, settings: Mapping[str, Any]) -> str:
-    return fingerprint([case.mr], [FORMAT, settings, case.mr_series])
+    return fingerprint([case.input], [FORMAT, settings, case.mr_series])
 
 
 def _output(folder: Path, case: Case) -> Path:

@@ -30,6 +30,12 @@ class Scaling:
         Whether values beyond are cut off at −1 and 1 by `apply`.
     percentiles
         Percentiles of the voxels inside the body that `fit` takes as ``low`` and ``high``; None: a fixed window.
+    classes
+        The source values are label numbers, 0 to ``classes`` − 1; None: they are intensities.
+    one_hot
+        Label numbers pass unchanged: the network gives each class a channel (`synthct.networks.one_hot`).
+    noise
+        A training adds to the label number of each voxel a draw between 0 and this (row B4).
     """
 
     name: str
@@ -37,6 +43,9 @@ class Scaling:
     high: float | None
     clip: bool = True
     percentiles: tuple[float, float] | None = None
+    classes: int | None = None
+    one_hot: bool = False
+    noise: float = 0.0
 
     def fit(self, array: np.ndarray, mask: np.ndarray | None = None) -> Scaling:
         """Return the scaling bound to one volume; a fixed window, or one bound already, is returned as it is.
@@ -102,7 +111,15 @@ class Scaling:
         if self.percentiles is not None:
             content: dict[str, Any] = {"name": self.name, "low": self.percentiles[0], "high": self.percentiles[1]}
             return content if self.low is None else {**content, "fitted": list(self.range)}
-        return {"name": self.name} if self.name in _FIXED else {"name": self.name, "low": self.low, "high": self.high}
+        if self.one_hot:
+            return {"name": self.name, "classes": self.classes}
+        if self.noise:
+            return {"name": self.name, "noise": self.noise}
+        return (
+            {"name": self.name}
+            if self.name in (*_FIXED, "lidc-label")
+            else {"name": self.name, "low": self.low, "high": self.high}
+        )
 
 
 _FIXED: dict[str, Scaling] = {
@@ -121,8 +138,6 @@ _FIXED: dict[str, Scaling] = {
         Scaling("hagan-mask-binary", 0.0, 1.0),
         # Row B5: CT / 2000, not clipped.
         Scaling("lidc-ct", -2000.0, 2000.0, clip=False),
-        # Row B5: label / 3 − 1, as the text prints it for six classes: 0…5 become −1…0.67.
-        Scaling("lidc-label", 0.0, 6.0, clip=False),
     )
 }
 
@@ -131,7 +146,12 @@ _OPTIONS: dict[str, dict[str, float]] = {
     "ct-window": {"low": -1024.0, "high": 2000.0},
     # Percentiles inside the body, taken from each volume: MR intensities have no unit. Our own recipes.
     "mr-percentile": {"low": 0.5, "high": 99.5},
+    # Row B5's alternative: as many channels as classes. Our own recipes have "outside the body" as the seventh (row B3).
+    "one-hot": {"classes": 7},
+    # Row B5: label / 3 − 1, as the text prints it for six classes: 0…5 become −1…0.67. Noise: row B4, 0.05 there.
+    "lidc-label": {"noise": 0.0},
 }
+_MOST_CLASSES = 256
 
 SCALINGS: dict[str, dict[str, float]] = {**{name: {} for name in _FIXED}, **_OPTIONS}
 """Name of each scaling → its options and their defaults."""
@@ -163,6 +183,15 @@ def make_scaling(options: Mapping[str, Any]) -> Scaling:
         known[key] = float(value)
     if name in _FIXED:
         return _FIXED[name]
+    if name == "one-hot":
+        classes = int(known["classes"])
+        if classes != known["classes"] or not 2 <= classes <= _MOST_CLASSES:
+            raise UserError(f"`classes` of the scaling one-hot cannot be {known['classes']:g}.", "Give 2 to 256.")
+        return Scaling(name, -1.0, 1.0, clip=False, classes=classes, one_hot=True)
+    if name == "lidc-label":
+        if not 0 <= known["noise"] < 1:
+            raise UserError(f"`noise` of the scaling lidc-label cannot be {known['noise']:g}.", "Give 0 to below 1.")
+        return Scaling(name, 0.0, 6.0, clip=False, classes=6, noise=known["noise"])
     low, high = known["low"], known["high"]
     if not low < high:
         raise UserError(f"`low` of the intensity scaling {name} must be below `high`.", f"They are {low:g}, {high:g}.")
