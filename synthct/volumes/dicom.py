@@ -74,7 +74,8 @@ def list_series(folder: Path | str) -> list[SeriesInfo]:
             uid, modality = str(header.get("SeriesInstanceUID", "")), header.get("Modality")
             if not uid or "Rows" not in header or modality in _NO_VOLUMES:
                 continue
-            found.setdefault(uid, {}).setdefault(str(header.get("SOPInstanceUID", path)), (path, header))
+            instance = f"{header.get('SOPInstanceUID', path)} {header.get('ImagePositionPatient')}"  # some UIDs repeat
+            found.setdefault(uid, {}).setdefault(instance, (path, header))
         except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, EOFError):
             continue
     series = []
