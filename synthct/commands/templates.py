@@ -1,0 +1,89 @@
+"""``synthct templates``: a library of nodule templates; cut from masks, list, export, import, remove."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from synthct.errors import UserError
+from synthct.events import Events
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--library", required=True, type=Path, metavar="DIR", help="the library; alone: list it")
+    parser.add_argument("--ct", type=Path, help="the CT that the nodules are in, in HU")
+    parser.add_argument("--nodules", type=Path, metavar="MASK", help="add every nodule of this mask")
+    parser.add_argument("--table", type=Path, metavar="CSV", help="columns id, malignancy, as `synthct lidc` writes it")
+    parser.add_argument("--case", help="the templates are called CASE-01, ...; default: as the CT's file")
+    parser.add_argument(
+        "--by",
+        choices=("auto", "labels", "components"),
+        default="auto",
+        help="a nodule is a value of the mask, or what hangs together; default: labels where there are several",
+    )
+    parser.add_argument("--remove", metavar="NAME", help="remove this template")
+    parser.add_argument("--export", type=Path, metavar="ZIP", help="write all templates into one file")
+    parser.add_argument("--import", type=Path, metavar="ZIP", dest="source", help="add the templates of such a file")
+    parser.add_argument("--overwrite", action="store_true", help="replace templates of the same name")
+
+
+def run(options: argparse.Namespace, events: Events) -> None:
+    tasks = [options.nodules is not None, options.remove is not None, options.export is not None]
+    if sum(tasks) + (options.source is not None) > 1:
+        raise UserError("One thing at a time.", "--nodules, --remove, --export and --import exclude each other.")
+    if (options.ct is None) != (options.nodules is None):
+        raise UserError("--ct and --nodules belong together.", "Templates are cut from a mask and its CT.")
+
+    from synthct.labels.library import (
+        export_library,
+        import_templates,
+        list_templates,
+        remove_template,
+    )
+
+    if options.nodules is not None:
+        _add(options, events)
+    elif options.source is not None:
+        names = import_templates(options.library, options.source, options.overwrite)
+        events.result(library=str(options.library), added=names)
+        print(f"{len(names)} templates were added to {options.library}: {', '.join(names)}.")
+    elif options.export is not None:
+        path = export_library(options.library, options.export)
+        events.result(output=str(path))
+        print(f"{path} is written.")
+    elif options.remove is not None:
+        remove_template(options.library, options.remove)
+        events.result(library=str(options.library), removed=options.remove)
+        print(f"{options.remove} was removed.")
+    else:
+        templates = list_templates(options.library)
+        for facts in templates:
+            print(_line(facts))
+        if not templates:
+            print(f"The library {options.library} is empty.")
+        events.result(library=str(options.library), templates=templates)
+
+
+def _add(options: argparse.Namespace, events: Events) -> None:
+    from synthct.labels.library import add_templates
+    from synthct.labels.templates import cut_templates, read_malignancy
+    from synthct.volumes.read import read_image
+
+    malignancy = read_malignancy(options.table) if options.table else None
+    ct, nodules = read_image(options.ct, events=events), read_image(options.nodules)
+    case = options.case or options.ct.name.removesuffix(".gz").rsplit(".", 1)[0]
+    names = (str(options.ct), str(options.nodules))
+    templates = cut_templates(ct, nodules, case, options.by, malignancy, events, names)
+    added = add_templates(options.library, templates, options.overwrite)
+    for template in templates:
+        print(_line({"name": template.name, **template.facts}))
+    events.result(library=str(options.library), added=added)
+    print(f"{len(added)} templates were added to {options.library}.")
+
+
+def _line(facts: dict) -> str:  # type: ignore[type-arg]
+    malignancy = "" if facts.get("malignancy") is None else f"  malignancy {facts['malignancy']:g}"
+    return (
+        f"{facts['name']:24s} {facts['longest_diameter_mm']:6.1f} mm  {facts['volume_mm3']:9.1f} mm³  "
+        f"{facts['hu']['mean']:6.0f} HU{malignancy}"
+    )
