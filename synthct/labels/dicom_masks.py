@@ -100,8 +100,9 @@ def masks_of(
 
     Structure set: on each slice a voxel is in the region when its centre lies within an odd number of the slice's
     contours (a contour within another is a hole); there is no partial volume and nothing is interpolated between
-    slices. Of contours on closer slices than the CT's, those nearest to a slice count. Segmentation: each voxel takes the value at its centre (nearest voxel; fractional ones count from 0.5 on),
-    which is exact on the segmentation's own grid. A voxel of several regions gets the label of the first.
+    slices. Of contours on closer slices than the CT's, those nearest to a slice count. Segmentation: each voxel takes
+    the value at its centre (nearest voxel; fractional ones count from 0.5 on), which is exact on the segmentation's
+    own grid. A voxel of several regions gets the label of the first.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def masks_of(
         number = source.numbers[source.regions.index(name)]
         try:
             inside = draw(source, name, number, grid, events)
-        except (AttributeError, KeyError, ValueError, IndexError, TypeError) as error:
+        except (AttributeError, KeyError, ValueError, IndexError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"{source.name}: the region {name} is incomplete.", f"{error}.", "Export it again."
             ) from error

@@ -91,7 +91,7 @@ def draw(annotations: Annotations, slices: Slices, events: Events) -> list[Drawn
     """
     outlines = [outline for mark in annotations.marks for outline in mark.outlines]
     doubtful = _uids_at_several_heights(outlines, slices)
-    _check_series(annotations, slices, outlines, events)
+    _check_series(annotations, slices, {o.sop_uid for o in outlines if o.sop_uid} - doubtful, events)
     drawn: list[Drawn] = []
     outside: list[str] = []
     parts: list[str] = []
@@ -117,11 +117,10 @@ def draw(annotations: Annotations, slices: Slices, events: Events) -> list[Drawn
     return drawn
 
 
-def _check_series(annotations: Annotations, slices: Slices, outlines: Sequence[Outline], events: Events) -> None:
-    """Refuse annotations that name none of the slices."""
+def _check_series(annotations: Annotations, slices: Slices, uids: set[str], events: Events) -> None:
+    """Refuse annotations that name none of the slices; ``uids`` can be trusted."""
     other = annotations.series_uid and slices.series_uid and annotations.series_uid != slices.series_uid
     series = f" It is of the series {annotations.series_uid}; the CT's is {slices.series_uid}." if other else ""
-    uids = {outline.sop_uid for outline in outlines if outline.sop_uid}
     if slices.by_uid and uids:
         matched = sum(uid in slices.by_uid for uid in uids)
         if matched and other:
@@ -143,7 +142,7 @@ def _check_series(annotations: Annotations, slices: Slices, outlines: Sequence[O
             f"It names no slices (SOPInstanceUID) to compare.{series}",
             _OTHER_STUDY,
         )
-    heights = {outline.z_mm for outline in outlines if outline.z_mm is not None}
+    heights = {o.z_mm for mark in annotations.marks for o in mark.outlines if o.z_mm is not None}
     if heights and not any(slices.at_height(z) is not None for z in heights):
         raise UserError(
             f"{annotations.source} does not belong to {slices.name}.",
