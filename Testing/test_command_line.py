@@ -1,5 +1,6 @@
 """The command line as a user calls it: in a child process, exit codes and messages included."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from synthct.__main__ import main
 from synthct.commands.recipe_options import overrides_from
 from synthct.errors import UserError
 
@@ -89,6 +91,17 @@ def test_unknown_verbs_and_options_are_refused():
     assert synthct("translate").returncode == 2
     answer = synthct("evaluate", "--reference", "a", "--synthetic", "b", "--output", "c", "--maks", "d")
     assert answer.returncode == 2 and "--maks" in answer.stderr
+
+
+def test_a_disk_that_fails_is_no_fault_of_ours(monkeypatch, capsys):
+    from synthct.commands import devices
+
+    def full(options, events):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere/model.json")
+
+    monkeypatch.setattr(devices, "run", full)
+    assert main(["devices"]) == 2
+    assert "somewhere/model.json cannot be read or written. No space left on device. Check" in capsys.readouterr().err
 
 
 def test_interrupting_gives_130(tmp_path):

@@ -32,6 +32,14 @@ def test_a_machine_without_a_sign_of_life_holds_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
+def test_a_folder_that_cannot_be_is_said(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"file cannot be made or written. It is a file"), FolderLock(tmp_path / "file"):
+        pass
+    with pytest.raises(UserError, match="Not a directory"), FolderLock(tmp_path / "file" / "below"):
+        pass
+
+
 def test_a_lock_is_never_seen_half_written(tmp_path, monkeypatch):
     seen = []
     link = os.link

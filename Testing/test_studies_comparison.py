@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk
 from training_recipes import tiny_cohort, tiny_recipe
 
+from synthct.__main__ import main
 from synthct.data.cohort import read_cohort
 from synthct.errors import UserError
 from synthct.evaluation.report import score_arrays
@@ -48,6 +49,8 @@ def test_every_patient_is_tested_once_and_finished_runs_are_kept(tmp_path):
     splitter = by_folds(2, 0)
     for fold in (2, 1):  # as two jobs of a cluster would
         compare(recipes, cohort, tmp_path / "out", splitter, "cpu", starts, only_fold=fold)
+    csv = "scores tiny-gan.csv"  # jobs at work at once do not write over each other's
+    assert [(tmp_path / "out" / where / csv).exists() for where in ("fold1", "fold2", "")] == [True, True, False]
     weights = tmp_path / "out" / "fold1" / "tiny-regression" / "model" / "weights.safetensors"
     before = weights.stat().st_mtime_ns
     comparison = compare(recipes, cohort, tmp_path / "out", splitter, "cpu", starts)
@@ -100,6 +103,14 @@ def test_comparisons_that_cannot_be_fair_are_refused(tmp_path):
         compare([recipe, recipe], cohort, tmp_path / "out", held_out(0))
     with pytest.raises(UserError, match="cannot start from"):
         compare([recipe], cohort, tmp_path / "out", held_out(0), starts={"tiny-regression": "another"})
+
+
+@pytest.mark.parametrize("options", [["--folds", "4"], ["--folds", "0"], ["--folds", "2", "--only-fold", "3"]])
+def test_folds_that_cannot_be_are_refused_before_volumes_are_prepared(tmp_path, options):
+    tiny_cohort(tmp_path / "data", cases=3)
+    words = ["compare", "--preset", "synthct-unet", "--cohort", str(tmp_path / "data" / "cohort.json")]
+    assert main([*words, "--output", str(tmp_path / "out"), *options]) == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_p_values_need_six_cases():

@@ -98,6 +98,11 @@ def test_the_cpu_goes_on_when_nothing_else_helps():
     assert np.allclose(restored, slices, atol=0.01)
 
 
+def test_a_batch_of_nothing_is_refused():
+    with pytest.raises(UserError, match="batch cannot be 0"):
+        Predictor(centre_model(), torch.device("cpu"), 0, SILENT)
+
+
 def test_default_batches():
     assert Predictor(centre_model(), torch.device("cpu"), None, SILENT).batch == 1
     assert Predictor(centre_model(), torch.device("cuda:0"), None, SILENT).batch == predictor._GPU_BATCH

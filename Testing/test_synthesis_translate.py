@@ -224,6 +224,14 @@ def test_unknown_planes_are_refused(planes):
         translate(sitk.GetImageFromArray(noise()), centre_model(), planes, device="cpu")
 
 
+@pytest.mark.parametrize("spacing", [(100, 100, 100), (0.01, 0.01, 0.01)])
+def test_voxel_sizes_in_metres_or_micrometres_are_refused(spacing):
+    image = sitk.GetImageFromArray(noise((40, 50, 60)))
+    image.SetSpacing(spacing)
+    with pytest.raises(UserError, match=r"The input measures .* mm\. .* cannot be right"):
+        translate(image, centre_model(), device="cpu")
+
+
 def test_a_diverged_network_is_named():
     network = nn.Conv2d(1, 1, 1)
     nn.init.constant_(network.weight, float("nan"))

@@ -53,6 +53,11 @@ def test_an_image_is_no_label_map():
         bulk_ct(sitk.GetImageFromArray(np.array([[[0, 0.5]]], np.float32)), TABLE)
 
 
+def test_an_mr_is_not_listed_value_by_value():
+    with pytest.raises(UserError, match=r"holds 396 values for which own.csv has no HU: 3, 4, 6, 7, 8, …\. .*an image"):
+        bulk_ct(sitk.GetImageFromArray(np.arange(400, dtype=np.int16).reshape(4, 10, 10)), TABLE)
+
+
 def test_the_shipped_table_knows_the_usual_tissues():
     table = read_bulk_table()
     assert table.by_name["body"] == table.by_name["water"] == 0

@@ -47,7 +47,16 @@ VERBS = {
     "worker": "keep a model loaded and serve requests (used by Slicer)",
 }
 
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO, errno.ESTALE}
+_OF_THE_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EIO,
+    errno.ESTALE,
+}
 """A disk or folder that fails while something is read or written, wherever that may be."""
 DONE, OUR_FAULT, USER_INPUT, CANCELLED = 0, 1, 2, 130
 
@@ -98,7 +107,11 @@ def _explain(error: BaseException, verb: str, events: Events, terminal: Terminal
     """Say in one paragraph why a verb ended, as an event and on the terminal; return the exit code."""
     if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
         where = str(error.filename2 or error.filename or "A file")
-        error = UserError(f"{where} cannot be read or written.", f"{error.strerror}.", "Check the path, the rights and the free space.")
+        error = UserError(
+            f"{where} cannot be read or written.",
+            f"{error.strerror}.",
+            "Check the path, the rights and the free space.",
+        )
     if isinstance(error, KeyboardInterrupt | Cancelled):
         events.emit("cancelled")
         terminal.line(f"synthct {verb}: cancelled. {error}".rstrip())

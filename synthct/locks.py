@@ -51,10 +51,24 @@ class Claim:
         self._released = threading.Event()
 
     def take(self) -> bool:
-        """Take the file if no living process holds it, and renew it until `release`; return whether it was taken."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._made() and (self._held() or not self._taken_over()):
-            return False
+        """Take the file if no living process holds it, and renew it until `release`; return whether it was taken.
+
+        Raises
+        ------
+        UserError
+            Its folder cannot be made or written.
+        """
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not self._made() and (self._held() or not self._taken_over()):
+                return False
+        except OSError as error:
+            raise UserError(
+                f"The folder {folder} cannot be made or written.",
+                "It is a file." if folder.is_file() else f"{error.strerror or error}.",
+                "Choose another folder, or check the rights and the free space.",
+            ) from error
         self._released.clear()
         threading.Thread(target=self._renew, daemon=True).start()
         return True
@@ -127,7 +141,7 @@ class FolderLock:
     Raises
     ------
     UserError
-        When another living process, on this machine or another, holds the folder.
+        When another living process, on this machine or another, holds the folder, or when it cannot be written.
     """
 
     def __init__(self, folder: Path | str) -> None:

@@ -43,6 +43,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
     from synthct.commands.recipe_options import overrides_from
     from synthct.data.cohort import read_cohort
+    from synthct.data.split import folds
     from synthct.evaluation.report import write_json
     from synthct.recipe import load_recipe
     from synthct.studies.comparison import LOOKUP, by_folds, compare, held_out
@@ -61,10 +62,17 @@ def run(options: argparse.Namespace, events: Events) -> None:
             starts[recipe.name] = first
     if (options.output / "table.json").exists():
         raise UserError(f"{options.output} holds a finished comparison.", todo="Choose another folder.")
+    cohort = read_cohort(options.cohort, skip_missing=events if options.skip_corrupt else None)
+    if options.folds is not None:
+        folds(cohort, options.folds, options.seed)  # refused before hours of preparation
+    if options.only_fold is not None and not 1 <= options.only_fold <= (options.folds or 1):
+        raise UserError(
+            f"There is no fold {options.only_fold}.", f"There are {options.folds or 1}.", "Correct --only-fold."
+        )
     splitter = by_folds(options.folds, options.seed) if options.folds else held_out(options.seed)
     comparison = compare(
         recipes,
-        read_cohort(options.cohort, skip_missing=events if options.skip_corrupt else None),
+        cohort,
         options.output,
         splitter,
         options.device,

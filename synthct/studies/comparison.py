@@ -108,6 +108,7 @@ def compare(
     """
     _check(recipes, starts or {})
     left_out = LeftOut(skip_corrupt, events)
+    cohort = cohort.for_task(recipes[0].task)
     prepared = prepare_cohort(cohort, recipes[0].preparation, folder / "prepared", events, left_out=left_out)
     volumes = open_cache(prepared, folder / "cache", events, left_out)
     prepared = left_out.of(prepared)
@@ -127,7 +128,7 @@ def compare(
             _add(scores, found)
             times.setdefault(recipe.name, []).extend(taken)
     for method, by_case in scores.items():
-        write_csv(by_case, folder / f"scores {method}.csv")
+        write_csv(by_case, (folder if only_fold is None else folder / f"fold{only_fold}") / f"scores {method}.csv")
     order = sorted(scores, key=lambda name: (name == FLOOR, name.endswith(SHUFFLED)))
     return Comparison({name: scores[name] for name in order}, seconds, {name: _mean(t) for name, t in times.items()})
 
@@ -184,7 +185,7 @@ def _test(
     for case in split.test:
         volume = volumes[case]
         ct, mask = np.asarray(volume.ct), test_mask(volume, split)
-        mr = np.asarray(volume.mr)
+        mr = np.asarray(volume.input)
         body = np.asarray(volume.mask)  # read from disk before the clock starts
         started = time.perf_counter()
         synthetic = _translated(mr, body, volume, model, chosen, events)
@@ -259,8 +260,8 @@ def _translated(
 
 
 def _scaled_mr(volume: Volume, recipe: Recipe) -> NDArray[np.float32]:
-    scaling = make_scaling(recipe.data.input_scaling).fit(volume.mr, volume.mask)
-    return scaling.apply(np.asarray(volume.mr))
+    scaling = make_scaling(recipe.data.input_scaling).fit(volume.input, volume.mask)
+    return scaling.apply(np.asarray(volume.input))
 
 
 def _shifted(ct: NDArray[np.generic], volume: Volume) -> NDArray[np.generic]:

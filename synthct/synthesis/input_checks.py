@@ -15,6 +15,8 @@ _HU_BELOW = -200
 _HU_SHARE = 0.05
 CUT_MM2 = 2000.0
 """Body in the outermost sagittal or coronal plane, from which on a side counts as cut off: 4.5 cm by 4.5 cm."""
+_LENGTHS_MM = (5.0, 4000.0)
+"""Longest side of an image of a patient, or of a part of one."""
 _SIDES = ((2, 0, "right"), (2, -1, "left"), (1, 0, "front"), (1, -1, "back"))
 
 
@@ -56,6 +58,30 @@ def check_voxels(voxels: np.ndarray, name: str) -> float:
             "Choose another image.",
         )
     return low
+
+
+def check_length(size: Sequence[int], spacing: Sequence[float], name: str) -> None:
+    """Refuse an image whose voxel sizes make it far smaller or larger than any patient.
+
+    Parameters
+    ----------
+    size, spacing
+        Voxels, and their size in mm, in the same order of axes.
+    name
+        What the error calls it.
+
+    Raises
+    ------
+    UserError
+        The longest side is shorter than 5 mm or longer than 4 m.
+    """
+    sides = [number * length for number, length in zip(size, spacing, strict=True)]
+    if not _LENGTHS_MM[0] <= max(sides) <= _LENGTHS_MM[1]:
+        raise UserError(
+            f"{name} measures {'×'.join(f'{side:.3g}' for side in sides)} mm.",
+            f"Its voxels of {'×'.join(f'{length:.3g}' for length in spacing)} mm cannot be right.",
+            "Correct the voxel sizes in the file; they are given in mm.",
+        )
 
 
 def warn_of_ct(voxels: np.ndarray, card: Mapping[str, Any], name: str, events: Events) -> None:

@@ -48,6 +48,8 @@ class Predictor:
         self._volumes = len(size) == 3
         if self._volumes:
             size = [-(-side // model.divisor) * model.divisor for side in size]
+        if batch is not None and batch < 1:
+            raise UserError(f"The batch cannot be {batch}.", todo="Give 1 or more, or leave it out.")
         self.batch = batch or (1 if device.type == "cpu" else _GPU_WINDOWS if self._volumes else _GPU_BATCH)
         self._network = model.network.eval()
         self._divisor = model.divisor
@@ -55,6 +57,7 @@ class Predictor:
         self._tile = self._full_tile
         self._events = events
         self._placed = False
+        self._part: tuple[slice, slice] | None = None
         self.depth = size[0] if self._volumes else 1
 
     def predict(
@@ -62,6 +65,7 @@ class Predictor:
         blocks: Iterable[tuple[int, np.ndarray]],
         padding: float,
         on_window: Callable[[float], None] | None = None,
+        part: tuple[slice, slice] | None = None,
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield ``(start, output)`` for each ``(start, input)``, in order.
 
@@ -76,12 +80,15 @@ class Predictor:
             Scaled value put around slices that are smaller than the network can take.
         on_window
             Called with the share of a slab that is done, after each of its windows. What it raises ends the work.
+        part
+            Rows and columns in which the output of slices is wanted: tiles beyond are not computed. None: all is.
 
         Yields
         ------
         tuple
             The block's ``start`` and float32 output of shape (slices, rows, columns), scaled; of a slab as well.
         """
+        self._part = part
         waiting: tuple[int, torch.Tensor] | None = None
         for start, block in blocks:
             result = self._block(torch.from_numpy(block), padding, on_window)
@@ -117,6 +124,8 @@ class Predictor:
             return self._forward(block, plan, padding)
         result = torch.zeros((block.shape[0], *plan.shape), device=self.device)
         for tile in plan.tiles:
+            if self._part is not None and not all(map(_meet, self._part, (tile.rows, tile.columns))):
+                continue
             output = self._forward(block[..., tile.rows, tile.columns], plan, padding)
             result[:, tile.rows, tile.columns] += output * torch.from_numpy(tile.weights).to(self.device)
         return result
@@ -156,6 +165,10 @@ class Predictor:
 
     def _smaller(self, side: int) -> int:
         return max(_SMALLEST_TILE, self._divisor, side // 2 // self._divisor * self._divisor)
+
+
+def _meet(one: slice, other: slice) -> bool:
+    return bool(one.start < other.stop and other.start < one.stop)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

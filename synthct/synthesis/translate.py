@@ -13,7 +13,7 @@ from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.synthesis.card import PLANES
 from synthct.synthesis.device import choose_device
-from synthct.synthesis.input_checks import check_voxels, warn_of_ct
+from synthct.synthesis.input_checks import check_length, check_voxels, warn_of_ct
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.model_grid import model_grid, sampled_back
 from synthct.synthesis.predictor import Predictor
@@ -23,8 +23,9 @@ from synthct.synthesis.slicewise import translate_array
 from synthct.synthesis.volumewise import translate_volume
 from synthct.volumes.bias import correct_bias
 from synthct.volumes.body import body_mask
-from synthct.volumes.geometry import axial_view, grid_of, image_from_array, resample_onto, same_grid
+from synthct.volumes.geometry import Grid, axial_view, grid_of, image_from_array, resample_onto, same_grid
 from synthct.volumes.hu import AIR_HU
+from synthct.volumes.label_numbers import OUTSIDE_BODY, body_of_labels, label_beyond, require_labels
 from synthct.volumes.scaling import Scaling
 
 
@@ -38,8 +39,12 @@ def translate(
     events: Events = SILENT,
     name: str = "The input",
     watch: Watch | None = None,
+    region: sitk.Image | None = None,
 ) -> sitk.Image:
     """Translate a volume slice by slice, and average over planes where several are given; or in 3D, as the model is.
+
+    A label map is never mixed: it is brought onto the model's grid by nearest neighbour, and where it says "outside the
+    body" the result is air.
 
     Slices larger than the model's size are cut into overlapping tiles. Memory grows with the volume by the result
     (int16) alone; the device holds one batch of slices. What a 3D model holds: `synthct.synthesis.volumewise`.
@@ -64,6 +69,8 @@ def translate(
         What errors and warnings call the input.
     watch
         Entered, and judges whether the input is like the training data; None: nobody asks.
+    region
+        Mask on the grid of ``image``: only where it is not 0 is the result wanted, and only there is it right.
 
     Returns
     -------
@@ -73,7 +80,8 @@ def translate(
     Raises
     ------
     UserError
-        A constant or non-finite volume, an unknown plane or device, a mask that covers nothing, too little memory.
+        A constant or non-finite volume, a label that is no class of the model, an unknown plane or device, a mask that
+        covers nothing, too little memory.
     """
     planes = _checked_planes(planes, model, events)
     if model.card.get("classes"):
@@ -88,19 +96,24 @@ def translate(
     fitted = scaling.percentiles is not None and scaling.low is None
     corrected = bool(model.card.get("bias_correction"))
     lowest = check_input(image, model, name, events)
+    labels = scaling.classes is not None
+    if labels and mask is None and (sitk.GetArrayViewFromImage(image) == OUTSIDE_BODY).any():
+        mask = "auto"
     body = find_body(image, mask, model, name, events) if mask is not None or fitted or corrected else None
     if corrected:
         image = correct_bias(image, body)
     work = model_grid(grid, model.card.get("spacing"))
     inside = body
     if work is not grid:
-        image = resample_onto(image, work, "linear", outside=lowest)
+        image = resample_onto(image, work, "nearest" if labels else "linear", outside=lowest)
         inside = None if body is None else resample_onto(body, work, "nearest", 0)
+        region = None if region is None else _region_on(region, work)
     if watch is not None:
         watch.look(image, inside, planes, predictor.device)
-    hu = _translated(
-        image, inside, planes, model, scaling, predictor, lowest, mask is not None and work is grid, events
-    )
+    wanted = inside if mask is not None and work is grid else None
+    if region is not None:
+        wanted = region if wanted is None else sitk.Mask(region, wanted)
+    hu = _translated(image, inside, planes, model, scaling, predictor, lowest, wanted, events)
     del image, inside
     if work is not grid:
         hu = sampled_back(hu, work, grid)
@@ -118,7 +131,7 @@ def _translated(
     scaling: Scaling,
     predictor: Predictor,
     lowest: float,
-    only_inside: bool,
+    wanted: sitk.Image | None,
     events: Events,
 ) -> np.ndarray:
     """HU of an image on the model's grid, int16, shape (z, y, x) of the image."""
@@ -126,12 +139,20 @@ def _translated(
     covered = None if inside is None else axial_view(sitk.GetArrayViewFromImage(inside), image)
     progress = SliceProgress(events, sum(voxels.shape[PLANES.index(plane)] for plane in planes))
     hu = np.full(image.GetSize()[::-1], _air(model), np.int16)
-    target, fitted, wanted = axial_view(hu, image), scaling.fit(voxels, covered), covered if only_inside else None
+    target, fitted = axial_view(hu, image), scaling.fit(voxels, covered)
+    needed = None if wanted is None else axial_view(sitk.GetArrayViewFromImage(wanted), image)
     if len(model.card["size"]) == 3:
-        translate_volume(voxels, target, model, fitted, predictor, progress, lowest, wanted)
+        translate_volume(voxels, target, model, fitted, predictor, progress, lowest, needed)
     else:
-        translate_array(voxels, target, planes, model, fitted, predictor, progress, lowest, wanted)
+        translate_array(voxels, target, planes, model, fitted, predictor, progress, lowest, needed)
     return hu
+
+
+def _region_on(region: sitk.Image, work: Grid) -> sitk.Image:
+    """Return a mask on the model's grid that holds every voxel from which one of ``region`` is sampled back."""
+    soft = resample_onto(sitk.Cast(region != 0, sitk.sitkFloat32), work, "linear", 0)
+    near: sitk.Image = sitk.BinaryDilate(soft > 0, [2, 2, 2])
+    return near
 
 
 def _checked_planes(planes: Sequence[str], model: Model, events: Events) -> list[str]:
@@ -159,11 +180,16 @@ def _checked_planes(planes: Sequence[str], model: Model, events: Events) -> list
 
 
 def check_input(image: sitk.Image, model: Model, name: str, events: Events) -> float:
-    """Refuse or warn of the input; return its lowest value."""
+    """Refuse or warn of the input; return what lies around it: its lowest value, or the label beyond a label map."""
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise UserError(f"{name} is not a 3D image with one value per voxel.", todo="Choose another image.")
+    check_length(image.GetSize(), image.GetSpacing(), name)
     view = sitk.GetArrayViewFromImage(image)
     lowest = check_voxels(view, name)
+    classes = model.input_scaling.classes
+    if classes is not None:
+        require_labels(view, classes, name)
+        return float(label_beyond(classes))
     warn_of_ct(view, model.card, name, events)
     return lowest
 
@@ -181,6 +207,8 @@ def find_body(
         return mask
     if mask not in (None, "auto"):
         raise UserError(f"The mask cannot be {mask!r}.", todo="Give an image, auto or nothing.")
+    if model.input_scaling.classes is not None:
+        return body_of_labels(image)
     modality = "ct" if str(model.card.get("input", "MR")).upper() == "CT" else "mr"
     try:
         return body_mask(image, modality)

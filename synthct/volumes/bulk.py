@@ -22,6 +22,8 @@ from synthct.volumes.hu import AIR_HU
 SHIPPED = Path(__file__).parents[1] / "tables" / "bulk_hu.csv"
 """HU of the tissues of ICRU Reports 44 and 46 by name; its head says how they were computed."""
 WATER_HU = 0
+MOST_LABELS = 200
+"""More values that the table does not know are those of an image, and are not listed."""
 _COLUMNS = ("label", "name", "hu")
 
 
@@ -74,6 +76,12 @@ def bulk_ct(labels: sitk.Image, table: BulkTable, names: Mapping[int, str] | Non
                 hu[label] = table.by_name[_plain(names[label])]
             else:
                 unknown.append(f"{label} ({names[label]})" if names.get(label) else str(label))
+    if len(unknown) > MOST_LABELS:
+        raise UserError(
+            f"The label map holds {len(unknown)} values for which {table.name} has no HU: {_listed(unknown[:5])}, ….",
+            "So many are no tissue labels; it may be an image.",
+            "Give a label map.",
+        )
     if unknown:
         raise UserError(
             f"The label map holds {_listed(unknown)}, for which {table.name} has no HU.",
