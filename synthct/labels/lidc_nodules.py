@@ -176,8 +176,7 @@ def table(labels: np.ndarray, nodules: Sequence[Nodule], grid: Grid) -> list[dic
     for number, nodule in enumerate(nodules, start=1):
         voxels = np.argwhere(labels[nodule.box] == number) + nodule.low
         volume = len(voxels) * float(np.prod(spacing))
-        index = np.append(voxels.mean(axis=0)[::-1], 1) if len(voxels) else np.full(4, np.nan)
-        x, y, z = (grid.index_to_world @ index)[:3].round(3).tolist()
+        x, y, z = _centre(voxels, grid)
         overlaps = [_dice(a, b) for n, a in enumerate(nodule.marks) for b in nodule.marks[n + 1 :]]
         row: dict[str, Any] = dict.fromkeys(COLUMNS)
         row |= {
@@ -199,6 +198,13 @@ def table(labels: np.ndarray, nodules: Sequence[Nodule], grid: Grid) -> list[dic
             row[f"malignancy_{drawn.mark.reader or place}"] = drawn.mark.characteristics.get("malignancy")
         rows.append(row)
     return rows
+
+
+def _centre(voxels: np.ndarray, grid: Grid) -> list[float | None]:
+    """Centre of mass of voxels (z, y, x) in LPS mm; None where another nodule has taken them all."""
+    if not len(voxels):
+        return [None, None, None]
+    return (grid.index_to_world @ np.append(voxels.mean(axis=0)[::-1], 1))[:3].round(3).tolist()
 
 
 def _pairs(drawn: Sequence[Drawn], spacing: tuple[float, float, float]) -> list[tuple[int, int]]:
