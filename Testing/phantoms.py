@@ -54,10 +54,29 @@ def phantom_pair(
     )
 
 
+def phantom_labels(ct: sitk.Image, mask: sitk.Image, classes: int = 7) -> sitk.Image:
+    """Return the label map (uint8) of a phantom's CT: row B3's classes, outside the body 6 where there are seven."""
+    hu = sitk.GetArrayFromImage(ct)
+    labels = np.select([(hu >= -200) & (hu < 0), hu == 0, (hu > 0) & (hu <= 500), hu > 500], [1, 2, 3, 4], 0)
+    if classes > 6:
+        labels[sitk.GetArrayFromImage(mask) == 0] = 6
+    image = sitk.GetImageFromArray(labels.astype(np.uint8))
+    image.CopyInformation(ct)
+    return image
+
+
 def write_phantom_cohort(
-    folder: Path, cases: int = 6, shape: tuple[int, int, int] = (12, 40, 44), seed: int = 0, masks: bool = False
+    folder: Path,
+    cases: int = 6,
+    shape: tuple[int, int, int] = (12, 40, 44),
+    seed: int = 0,
+    masks: bool = False,
+    labels: int | None = None,
 ) -> Path:
-    """Write ``phantom_00_MR.nii.gz``, ``phantom_00_CT.nii.gz``, ... and a ``cohort.json``; return its path."""
+    """Write ``phantom_00_MR.nii.gz``, ``phantom_00_CT.nii.gz``, ... and a ``cohort.json``; return its path.
+
+    With ``labels`` label maps of so many classes are written in place of MRs.
+    """
     from synthct.data.cohort import Case, Cohort, write_cohort
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,12 +84,16 @@ def write_phantom_cohort(
     for number in range(cases):
         name = f"phantom_{number:02d}"
         mr, ct, mask = phantom_pair(shape, seed + number)
-        paths = {part: folder / f"{name}_{part}.nii.gz" for part in ("MR", "CT", "mask")}
-        sitk.WriteImage(mr, str(paths["MR"]))
+        paths = {part: folder / f"{name}_{part}.nii.gz" for part in ("MR", "CT", "mask", "labels")}
+        if labels is None:
+            sitk.WriteImage(mr, str(paths["MR"]))
+        else:
+            sitk.WriteImage(phantom_labels(ct, mask, labels), str(paths["labels"]))
         sitk.WriteImage(ct, str(paths["CT"]))
         if masks:
             sitk.WriteImage(mask, str(paths["mask"]))
-        written.append(Case(id=name, mr=paths["MR"], ct=paths["CT"], mask=paths["mask"] if masks else None))
+        given = {"mr": paths["MR"]} if labels is None else {"mr": None, "labels": paths["labels"]}
+        written.append(Case(id=name, **given, ct=paths["CT"], mask=paths["mask"] if masks else None))
     write_cohort(Cohort(written, folder), folder / "cohort.json")
     return folder / "cohort.json"
 

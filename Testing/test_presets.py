@@ -29,6 +29,11 @@ def test_every_published_configuration_has_its_preset():
         "synthct-cyclegan",
         "synthct-selfreg",
         "synthct-ct-tissues",
+        "linkoping-pix2pix-labels",
+        "linkoping-cyclegan-labels",
+        "synthct-labels-unet",
+        "synthct-labels-pix2pix",
+        "synthct-labels-3d",
     } <= set(preset_names())
 
 
@@ -67,7 +72,7 @@ def test_preset_refuses_unknown_options(name):
 
 def test_published_numbers_carry_their_source():
     """Each line with a number or choice of a published preset ends in a comment, or repeats a line that has one."""
-    for path in [*PRESETS.glob("umea-*.yaml"), PRESETS / "pix2pix.yaml"]:
+    for path in [*PRESETS.glob("umea-*.yaml"), *PRESETS.glob("linkoping-*.yaml"), PRESETS / "pix2pix.yaml"]:
         for line in path.read_text(encoding="utf-8").splitlines():
             bare = re.fullmatch(r"\s*(\w+):\s*(\S.*)", line)
             if bare and "#" not in line:

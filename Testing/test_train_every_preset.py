@@ -16,6 +16,7 @@ from synthct.methods.registry import METHODS
 from synthct.recipe import Preparation, load_recipe, preset_names
 from synthct.synthesis.model_file import load_model
 from synthct.training.checkpoint import read_summary
+from synthct.volumes.scaling import make_scaling
 
 STEPS = 2
 SMALL = {
@@ -61,11 +62,15 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """A cohort that is prepared already, so that no preset has to register it."""
-    folder = tmp_path_factory.mktemp("cohort")
-    prepared = prepare_cohort(tiny_cohort(folder / "raw", cases=3), Preparation(), folder / "prepared")
-    return prepared.root / "cohort.json"
+def cohorts(tmp_path_factory):
+    """By number of classes, None for MRs: cohorts that are prepared already, so that no preset has to register them."""
+
+    def made(labels):
+        folder = tmp_path_factory.mktemp("cohort")
+        raw = tiny_cohort(folder / "raw", cases=3, labels=labels)
+        return prepare_cohort(raw, Preparation(), folder / "prepared").root / "cohort.json"
+
+    return {labels: made(labels) for labels in (None, 6, 7)}
 
 
 def small(preset):
@@ -83,8 +88,9 @@ def small(preset):
 
 
 @pytest.mark.parametrize("preset", preset_names())
-def test_preset_trains(preset, cohort, tmp_path):
+def test_preset_trains(preset, cohorts, tmp_path):
     run = tmp_path / "run"
+    cohort = cohorts[make_scaling(load_recipe(preset).data.input_scaling).classes]
     command = ["train", "--preset", preset, "--cohort", str(cohort), "--run", str(run), "--steps", str(STEPS)]
     assert main([*command, "--device", "cpu", *small(preset)]) == 0
 

@@ -12,9 +12,9 @@ from synthct.recipe import Recipe, recipe_from_dict
 SHAPE = (8, 32, 36)
 
 
-def tiny_cohort(folder: Path, cases: int = 4, shape: tuple[int, int, int] = SHAPE) -> Cohort:
-    """Return a cohort of phantoms written into ``folder``."""
-    return read_cohort(write_phantom_cohort(folder, cases, shape, masks=True))
+def tiny_cohort(folder: Path, cases: int = 4, shape: tuple[int, int, int] = SHAPE, labels: int | None = None) -> Cohort:
+    """Return a cohort of phantoms written into ``folder``; with ``labels`` label maps of so many classes for MRs."""
+    return read_cohort(write_phantom_cohort(folder, cases, shape, masks=True, labels=labels))
 
 
 def tiny_recipe(method: str = "regression", **training: object) -> Recipe:

@@ -38,6 +38,8 @@ class Preparation:
         _at_least("preparation.spacing", self.spacing, 0.01)
 
 
+LABEL_TASK = "label-to-ct"
+"""The task of a recipe whose network's input is a label map."""
 PerAxis = float | tuple[float, float, float]
 """A range for each of x (left-right), y (front-back) and z (along the body), or one number; each key says what for."""
 

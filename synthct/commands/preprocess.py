@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.recipe import load_recipe
 
     recipe = load_recipe(options.preset, overrides_from(options.extra))
-    cohort = read_cohort(options.cohort, skip_missing=events if options.skip_corrupt else None)
+    cohort = read_cohort(options.cohort, skip_missing=events if options.skip_corrupt else None).for_task(recipe.task)
     left_out = LeftOut(options.skip_corrupt, events)
     prepared = prepare_cohort(cohort, recipe.preparation, options.output, events, options.workers, left_out)
     manifest = options.output / "cohort.json"

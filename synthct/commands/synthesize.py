@@ -1,4 +1,4 @@
-"""``synthct synthesize``: turn one MR into a synthetic CT with a trained model."""
+"""``synthct synthesize``: turn one MR or label map into a synthetic CT with a trained model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a run folder or a model folder; repeat for the uncertainty of several models",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input", type=Path, metavar="MR", help="NIfTI, NRRD, MetaImage or a DICOM folder")
+    source.add_argument(
+        "--input", type=Path, metavar="IMAGE", help="MR or label map: an image file or DICOM folder"
+    )
     source.add_argument(
         "--cohort",
         type=Path,
@@ -55,6 +57,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SD",
         help="where the standard deviation of the predictions goes, HU; --output is their mean then",
     )
+    parser.add_argument(
+        "--previous-labels",
+        type=Path,
+        metavar="LABELS",
+        help="the label map before it was edited into --input: only what changed is synthesised anew",
+    )
+    parser.add_argument("--previous-ct", type=Path, metavar="CT", help="what the model made of --previous-labels")
+    parser.add_argument(
+        "--reach",
+        type=float,
+        default=24.0,
+        metavar="MM",
+        help="how far from an edit the CT may change (default 24)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
 
 
@@ -82,6 +98,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
         samples=options.samples,
         seed=options.seed,
         flips=options.flips.split(","),
+        previous_labels=options.previous_labels,
+        previous_ct=options.previous_ct,
+        reach_mm=options.reach,
     )
     if options.uncertainty:
         print(f"The standard deviation of the predictions is {options.uncertainty_output}, in HU.")
@@ -89,7 +108,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
 
 def _run_cohort(options: argparse.Namespace, events: Events) -> None:
-    for name in ("uncertainty", "uncertainty_output", "series"):
+    for name in ("uncertainty", "uncertainty_output", "series", "previous_labels", "previous_ct"):
         if getattr(options, name) is not None:
             raise UserError(
                 f"--{name.replace('_', '-')} is for a single --input.",

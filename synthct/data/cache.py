@@ -1,7 +1,7 @@
 """The prepared volumes as memory-mapped arrays: made once, read a slice at a time, never loaded whole.
 
-Raw values are kept (HU as int16; MR as int16 where the source is, else float32; label maps as uint8), so that one cache serves every
-intensity scaling. Half precision is never used for HU: above 2048 it steps by 2.
+Raw values are kept (HU as int16; MR as int16 where the source is, else float32; label maps as uint8), so that one
+cache serves every intensity scaling. Half precision is never used for HU: above 2048 it steps by 2.
 """
 
 from __future__ import annotations

@@ -20,12 +20,10 @@ from typing import Any
 
 from synthct.errors import UserError
 from synthct.events import Events
-from synthct.recipe import Preparation, typed
+from synthct.recipe import LABEL_TASK, Preparation, typed
 from synthct.whole_file import write_whole
 
 FORMAT = 1
-LABEL_TASK = "label-to-ct"
-"""The task of a recipe whose network's input is a label map."""
 _NAMES = {"mr": "MR", "ct": "CT", "mask": "mask", "labels": "label map"}
 CLINICAL = ("patient", "sex", "diagnosis", "centre")
 

@@ -17,9 +17,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from synthct.data.cohort import CLINICAL, LABEL_TASK, Case, Cohort
+from synthct.data.cohort import CLINICAL, Case, Cohort
 from synthct.data.finding import Finding
 from synthct.errors import UserError
+from synthct.recipe import LABEL_TASK
 from synthct.volumes.dicom import SeriesInfo, list_series
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -123,7 +124,7 @@ def _from_names(images: Iterable[Path], folder: Path, wanted: str) -> tuple[list
 
 
 def classify(path: Path) -> tuple[str | None, str]:
-    """Return what an image is ("mr", "ct", "mask", "labels" or None) and the name of its case, from its relative path."""
+    """Return what an image is ("mr", "ct", "mask", "labels" or None) and its case's name, from its relative path."""
     stem = path.name[: -len(next(end for end in ENDINGS if path.name.lower().endswith(end)))]
     folders = [part for part in path.parts[:-1] if not all(word in _FOLDER_WORDS for word in _split(part))]
     kind, rest = _kind(stem)

@@ -31,7 +31,8 @@ class SliceBatches:
     ``input`` (N, 2·neighbours + 1, H, W) and ``target`` (N, 1, H, W) scaled, ``mask`` (N, 1, H, W) 0 or 1.
     With ``data.paired`` False, target slices are drawn independently of the input's and ``target_mask`` belongs to
     them. Smaller slices are padded with scaled air (CT) and the volume's lowest value (MR) or the class outside the
-    body (label map; see `synthct.volumes.label_numbers.label_beyond`); larger ones are cropped at random within the body. Neighbours beyond the first and last slice repeat it.
+    body (label map; see `synthct.volumes.label_numbers.label_beyond`); larger ones are cropped at random within the
+    body. Neighbours beyond the first and last slice repeat it.
 
     It serves as the data set of ``DataLoader(batches, batch_size=None, sampler=range(first_step, last_step))``.
 

@@ -1,4 +1,4 @@
-"""Conditional GAN, pix2pix: Isola et al. 2017 (rows A12, D2): the discriminator sees the MR beside the CT."""
+"""Conditional GAN, pix2pix: Isola et al. 2017 (rows A12, D2): the discriminator sees the input beside the CT."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from synthct.errors import UserError
 from synthct.methods.generation import air_outside, frozen
+from synthct.methods.label_input import label_channels
 from synthct.methods.losses import binary_cross_entropy, least_squares, masked_l1
 from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
@@ -21,6 +22,8 @@ REAL, SYNTHETIC = 1.0, 0.0
 
 class ConditionalGAN(Method):
     """A generator MR → CT against a discriminator that judges whether a CT belongs to an MR, and λ · |sCT − CT|.
+
+    A label map may stand in the MR's place (row B6).
 
     Parameters
     ----------
@@ -71,11 +74,22 @@ class ConditionalGAN(Method):
         self.networks = nn.ModuleDict(
             {
                 role: build_network(
-                    recipe.networks[role], channels[role], 1, recipe.data.size, where=f"`networks.{role}` of the recipe"
+                    recipe.networks[role],
+                    channels[role],
+                    1,
+                    recipe.data.size,
+                    where=f"`networks.{role}` of the recipe",
+                    labels=label_channels(recipe),
                 )
                 for role in roles
             }
         )
+        if adversarial == "cross-entropy" and getattr(self.networks["discriminator"], "probabilities", False):
+            raise UserError(
+                "`networks.discriminator.output: sigmoid` does not go with `adversarial: cross-entropy`.",
+                "That loss has the sigmoid itself.",
+                "Set one of the two to its default.",
+            )
         self.optimisers, self._schedules = build_optimisers(
             recipe.optimisers, {role: self.networks[role].parameters() for role in roles}
         )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from synthct.errors import UserError
 from synthct.methods.generation import air_outside, frozen
+from synthct.methods.label_input import label_channels
 from synthct.methods.losses import Logits, binary_cross_entropy, masked_l1, probability_error
 from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
@@ -77,7 +78,12 @@ class GAN(Method):
         self.networks = nn.ModuleDict(
             {
                 role: build_network(
-                    recipe.networks[role], channels[role], 1, recipe.data.size, where=f"`networks.{role}` of the recipe"
+                    recipe.networks[role],
+                    channels[role],
+                    1,
+                    recipe.data.size,
+                    where=f"`networks.{role}` of the recipe",
+                    labels=label_channels(recipe) if role == "generator" else None,
                 )
                 for role in roles
             }

@@ -10,6 +10,7 @@ from synthct.errors import UserError
 from synthct.methods.conditional_gan import ConditionalGAN
 from synthct.methods.cyclegan import CycleGAN
 from synthct.methods.gan import GAN
+from synthct.methods.label_input import require_label_recipe
 from synthct.methods.method import Method
 from synthct.methods.regression import Regression
 from synthct.methods.segmentation import Segmentation
@@ -40,6 +41,7 @@ def build_method(recipe: Recipe) -> Method:
     UserError
         An unknown name or option, a role that is missing, or choices that do not go together.
     """
+    require_label_recipe(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         method = build(METHODS, recipe.method, "`method` of the recipe", recipe)

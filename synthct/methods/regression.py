@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from synthct.errors import UserError
 from synthct.methods.generation import air_outside
+from synthct.methods.label_input import label_channels
 from synthct.methods.losses import masked_l1, masked_l2
 from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
@@ -74,7 +75,8 @@ class Regression(Method):
         check_roles("networks", recipe.networks, required=roles)
         channels = 2 * recipe.data.neighbours + 1
         entry = recipe.networks["generator"]
-        generator = build_network(entry, channels, 1, where="`networks.generator` of the recipe")
+        where = "`networks.generator` of the recipe"
+        generator = build_network(entry, channels, 1, where=where, labels=label_channels(recipe))
         self.networks = nn.ModuleDict({"generator": generator})
         if feature_model is not None:
             features = build_network(recipe.networks["features"], 1, 1, where="`networks.features` of the recipe")

@@ -18,7 +18,8 @@ class Pix2PixUNet(nn.Module):
 
     Encoder C64-C128-C256-C512-C512-C512-C512-C512, decoder CD512-CD512-CD512-C512-C256-C128-C64 and the image: C is
     convolution, norm, activation, CD has dropout before the activation. LeakyReLU 0.2 down, ReLU up; a skip is taken
-    before the activation. Neither the first convolution nor the bottleneck nor the last has a norm.
+    before the activation. Neither the first convolution nor the bottleneck nor the last has a norm, but the bottleneck
+    may have one.
 
     Takes (N, in_channels, rows, columns), returns (N, out_channels, rows, columns); rows and columns must be
     multiples of ``divisor`` = 2^depth.
@@ -34,6 +35,9 @@ class Pix2PixUNet(nn.Module):
         Filters of the first convolution: 64; doubled three times, then constant.
     norm
         batch (Isola et al.), instance (without weights), group or none.
+    bottleneck_norm
+        Whether the bottleneck has a norm too, as in row B6: batch or group, since one pixel has no instance's spread.
+        Batch norm then needs more than one image at once in training, where the bottleneck is one pixel.
     dropout
         Probability in the first three layers of the decoder: 0.5.
     upsampling
@@ -52,6 +56,7 @@ class Pix2PixUNet(nn.Module):
         depth: int = 8,
         width: int = 64,
         norm: Norm = "batch",
+        bottleneck_norm: bool = False,
         dropout: float = 0.5,
         upsampling: Upsampling = "transposed",
         output: Literal["tanh", "linear"] = "tanh",
@@ -62,6 +67,12 @@ class Pix2PixUNet(nn.Module):
             raise UserError(
                 f"A pix2pix U-Net of depth {depth} and width {width} is none.", todo="Give a depth of 2 or more."
             )
+        if bottleneck_norm and norm == "instance":
+            raise UserError(
+                "The bottleneck of a pix2pix U-Net cannot have an instance norm.",
+                "One pixel less its mean is 0.",
+                "Take batch or group norm, or none there.",
+            )
         self.divisor = 2**depth
         widths = [width * min(2**level, 8) for level in range(depth)]
         bias = needs_bias(norm)
@@ -69,7 +80,7 @@ class Pix2PixUNet(nn.Module):
         self.encoder = nn.ModuleList([nn.Conv2d(in_channels, width, 4, 2, 1)])
         for level in range(1, depth):
             layers = [nn.LeakyReLU(0.2), nn.Conv2d(widths[level - 1], widths[level], 4, 2, 1, bias=bias)]
-            if level < depth - 1:
+            if level < depth - 1 or bottleneck_norm:
                 layers.append(norm_layer(norm, widths[level], affine=False))
             self.encoder.append(nn.Sequential(*layers))
 

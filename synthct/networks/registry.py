@@ -11,6 +11,7 @@ from torch import nn
 
 from synthct.networks.d_disc import DDisc
 from synthct.networks.multiscale_patchgan import MultiscalePatchGAN
+from synthct.networks.one_hot import LabelChannels, OneHotInput
 from synthct.networks.patchgan import PatchGAN
 from synthct.networks.pix2pix_unet import Pix2PixUNet
 from synthct.networks.residual_encoder_unet import ResidualEncoderUNet
@@ -36,6 +37,7 @@ def build_network(
     size: tuple[int, ...] | None = None,
     seed: int | None = None,
     where: str = "the network",
+    labels: LabelChannels | None = None,
 ) -> nn.Module:
     """Build the network that ``entry`` names, its options checked.
 
@@ -52,6 +54,8 @@ def build_network(
         global generator.
     where
         What errors call the entry.
+    labels
+        Which of ``in_channels`` hold label numbers: the network then gets a channel for each class in their place.
 
     Raises
     ------
@@ -66,6 +70,9 @@ def build_network(
     """
     if size is not None and "size" in _options_of(entry.get("name")):
         entry = {"size": list(size), **entry}
+    if labels is not None:
+        within = build_network(entry, labels.unfolded(in_channels), out_channels, size, seed, where)
+        return OneHotInput(within, labels)
     if seed is None:
         return build(NETWORKS, entry, where, in_channels, out_channels)
     with torch.random.fork_rng(devices=[]):

@@ -96,7 +96,7 @@ def search(
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     with turn(folder / "turn"):
         study = _study(base, space, settings, folder)
-        prepared = prepare_cohort(cohort, base.preparation, folder / "prepared", events)
+        prepared = prepare_cohort(cohort.for_task(base.task), base.preparation, folder / "prepared", events)
         split = _split(base, prepared, folder, events)
     trials = _Trials(study, space, settings, folder)
     while True:

@@ -57,6 +57,10 @@ def export_bundle(model: Model | Path | str, folder: Path | str, events: Events 
     model = model if isinstance(model, Model) else load_model(model)
     if model.card["out_channels"] != 1:
         raise UserError(f"The model {model.card['name']} gives no HU.", "Models that translate are exported alone.")
+    if model.input_scaling.classes is not None:
+        raise UserError(
+            f"The model {model.card['name']} takes label maps.", "Models that translate an MR are exported alone."
+        )
     steps = required_steps(model.card)
     network = _scripted(model)
     with whole_folder(folder) as aside:

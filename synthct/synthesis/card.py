@@ -7,12 +7,14 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
 ``name``, ``task``, ``input``, ``target``, ``anatomy``, ``sequence``
     What it is called and what it translates (``"mr-to-ct"``, ``"MR"``, ``"CT"``, ``"pelvis"``, ``"T2w"``).
 ``network``, ``in_channels``, ``out_channels``
-    Entry of the network registry: ``{"name": ..., options}``, and its channels.
+    Entry of the network registry: ``{"name": ..., options}``, and its channels: ``neighbours`` · 2 + 1, times the
+    classes where ``input_scaling`` is ``one-hot``.
 ``classes``
     Names of the output's channels where they are scores of classes (task ``"ct-to-tissues"``) in place of HU; the
     input is then a CT, and ``target_scaling`` and ``hu_range`` are that CT's. Absent in a model that translates.
 ``input_scaling``, ``target_scaling``
-    ``to_dict()`` of the intensity scalings.
+    ``to_dict()`` of the intensity scalings. ``one-hot`` and ``lidc-label`` are of label numbers: the input of such a
+    model (task ``"label-to-ct"``) is a label map, which is resampled by nearest neighbour.
 ``planes``, ``neighbours``
     Planes it was trained on (axial, coronal, sagittal) and slices on either side as further input channels.
 ``size``
@@ -25,6 +27,8 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
     Lowest and highest HU of the output.
 ``bias_correction``
     True where the training inputs were N4-corrected: the input is then corrected too.
+``dropout``
+    Whether its network has dropout layers, which Monte-Carlo dropout needs; absent: not known.
 ``body_only``
     True where the network learned inside the body alone: what it gives outside means nothing and is made air.
 ``statistics``
@@ -181,15 +185,22 @@ def check_card(card: dict[str, Any], origin: str) -> None:
             "Its `size` has three entries, those of a 3D network, which has no neighbours and axial slices.",
             "Export the model again.",
         )
-    expected = 2 * card.get("neighbours", 0) + 1
+    expected = (2 * card.get("neighbours", 0) + 1) * one_hot_classes(card)
     given = len(card["classes"]) if card.get("classes") else 1
     if card["in_channels"] != expected or card["out_channels"] != given:
         raise UserError(
             f"`in_channels` or `out_channels` of {origin} cannot be used.",
-            f"With {card.get('neighbours', 0)} neighbours they must be {expected} and {given}; "
+            f"With {card.get('neighbours', 0)} neighbours and this input scaling they must be {expected} and {given}; "
             f"they are {card['in_channels']} and {card['out_channels']}.",
             "Export the model again.",
         )
+
+
+def one_hot_classes(card: dict[str, Any]) -> int:
+    """Return how many channels a slice of the input becomes: one per class, or 1 where it is not one-hot."""
+    scaling = card["input_scaling"]
+    classes = scaling.get("classes", 7) if scaling.get("name") == "one-hot" else 1
+    return classes if _is_count(classes) else 0
 
 
 def _is_count(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""From an MR file to a synthetic CT file: what the command line and the warm worker do."""
+"""From the file of an MR or a label map to a synthetic CT file: what the command line and the warm worker do."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.synthesis.calibration_file import calibrated
 from synthct.synthesis.device import choose_device
+from synthct.synthesis.local_update import REACH_MM, local_update
 from synthct.synthesis.model_file import Model, load_model
 from synthct.synthesis.sanity import Watch, unlikeness
 from synthct.synthesis.translate import translate
@@ -40,6 +41,9 @@ def synthesize_file(
     samples: int = 10,
     seed: int = 0,
     flips: Sequence[str] = ("left-right",),
+    previous_labels: Path | str | None = None,
+    previous_ct: Path | str | None = None,
+    reach_mm: float = REACH_MM,
 ) -> Path:
     """Read a volume, translate it and write the result aside and renamed, so that no half of it is ever seen.
 
@@ -77,6 +81,9 @@ def synthesize_file(
         beside the model for this setting, where it did.
     samples, seed, flips
         See `synthct.synthesis.uncertainty.Uncertainty`.
+    previous_labels, previous_ct, reach_mm
+        The input is an edited label map: only what the edit can influence is synthesised anew, the rest is the old CT's
+        (`synthct.synthesis.local_update`).
 
     Returns
     -------
@@ -92,11 +99,13 @@ def synthesize_file(
     sought = Uncertainty(tuple(uncertainty), samples, seed, tuple(flips)) if uncertainty else None
     paths = [model] if isinstance(model, str | Path | Model) else list(model)
     _check_belonging(sought, uncertainty_output, len(paths))
+    before = _before(previous_labels, previous_ct, sought)
     input, output = Path(input).expanduser(), Path(output).expanduser()
     sources = [input] if mask in (None, "auto", "none") else [input, Path(str(mask)).expanduser()]
+    reserved = [*sources, *before]
     outputs = [output, *([] if uncertainty_output is None else [Path(uncertainty_output).expanduser()])]
     for number, target in enumerate(outputs):
-        if any(_same_file(source, target) for source in [*sources, *outputs[:number]]):
+        if any(_same_file(source, target) for source in [*reserved, *outputs[:number]]):
             raise UserError(
                 f"Two of input and outputs are the same file, {target}.", "It would be lost.", "Choose another output."
             )
@@ -114,7 +123,10 @@ def synthesize_file(
     read = time.monotonic()
     chosen_planes = list(planes or [*loaded.card.get("planes", []), "axial"][:1])
     facts: dict[str, Any] = {}
-    if sought is None:
+    if before:
+        earlier = (read_image(before[0]), image, read_image(before[1]))
+        result = local_update(*earlier, loaded, chosen_planes, region, reach_mm, chosen, batch, events, str(input))
+    elif sought is None:
         with Watch(loaded, events, str(input)) as watch:
             result = translate(image, loaded, chosen_planes, region, chosen, batch, events, str(input), watch)
         facts |= {"likeness": watch.likeness.to_dict(), "cut_off": watch.cut_off}
@@ -155,6 +167,25 @@ def _check_belonging(uncertainty: Uncertainty | None, output: Path | str | None,
         raise UserError(
             f"{models} models were given.", "One makes a synthetic CT.", "Add --uncertainty models, or give one."
         )
+
+
+def _before(labels: Path | str | None, ct: Path | str | None, uncertainty: Uncertainty | None) -> list[Path]:
+    """Return label map and CT before an edit, or nothing."""
+    if labels is None and ct is None:
+        return []
+    if labels is None or ct is None:
+        raise UserError(
+            f"The previous {'label map' if labels is None else 'CT'} is missing.",
+            "What an edit changed is found from the label map before, and the rest is taken from the CT before.",
+            "Give --previous-labels and --previous-ct, or neither.",
+        )
+    if uncertainty is not None:
+        raise UserError(
+            "A standard deviation does not go with an edited label map.",
+            "Only a part of the volume is made anew.",
+            "Leave it out, or translate the whole volume.",
+        )
+    return [Path(labels).expanduser(), Path(ct).expanduser()]
 
 
 def _same_file(a: Path, b: Path) -> bool:

@@ -60,7 +60,7 @@ def known_errors(
         if not counts.any():
             continue
         spread = translate_with_uncertainty(
-            axial_image(volume.mr, volume.spacing),
+            axial_image(volume.input, volume.spacing),
             models,
             uncertainty,
             planes,

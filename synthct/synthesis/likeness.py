@@ -25,6 +25,7 @@ EXTENT_FACTORS = (1.5, 1.5, 2.0)
 the body the covered length varies more."""
 INTENSITY_FACTOR = 3.0
 """For a fixed scaling: brightness beyond the training range by this factor saturates or darkens the network's input."""
+LABEL_SCALINGS = ("one-hot", "lidc-label")
 _AXES = ("left-right", "front-back", "head-foot")
 
 
@@ -90,7 +91,8 @@ def compare(
     brightest
         99th percentile of the intensities.
     histogram
-        `synthct.synthesis.training_statistics.intensity_histogram` of the input.
+        `synthct.synthesis.training_statistics.intensity_histogram` of the input. Of a label map neither it nor
+        ``brightest`` nor ``features`` is looked at.
     features
         `synthct.synthesis.features` of the input; None where the network shows none.
     """
@@ -110,6 +112,8 @@ def compare(
             factor = SPACING_FACTOR if key == "spacing_mm" else EXTENT_FACTORS[axis]
             if _beyond(values[axis], seen[axis], factor):
                 reasons.append(_size_reason(key, label, values[axis], seen[axis]))
+    if card["input_scaling"].get("name") in LABEL_SCALINGS:
+        return Likeness(tuple(reasons), tuple(checked), tuple(skipped))
     _compare_intensities(card, statistics, brightest, histogram, reasons, checked, skipped)
     _compare_features(statistics, features, reasons, checked, skipped)
     return Likeness(tuple(reasons), tuple(checked), tuple(skipped))

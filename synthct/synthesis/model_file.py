@@ -16,8 +16,10 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from synthct.errors import UserError
+from synthct.networks.one_hot import LabelChannels
 from synthct.networks.registry import build_network
-from synthct.synthesis.card import CARD, FORMAT, WEIGHTS, check_card, model_folder, parse_card
+from synthct.synthesis.card import CARD, FORMAT, WEIGHTS, check_card, model_folder, one_hot_classes, parse_card
+from synthct.synthesis.monte_carlo import has_dropout
 from synthct.synthesis.weights_hash import checked_hash
 from synthct.volumes.scaling import Scaling, make_scaling
 
@@ -29,7 +31,8 @@ class Model:
     Parameters
     ----------
     network
-        Takes (N, in_channels, rows, columns) scaled intensities, returns (N, 1, rows, columns); in eval mode.
+        Takes (N, slices, rows, columns) scaled intensities or label numbers, returns (N, 1, rows, columns); in eval
+        mode.
     card
         See `synthct.synthesis.card`.
     folder
@@ -60,7 +63,7 @@ def save_model(folder: Path | str, network: nn.Module, card: Mapping[str, Any]) 
     """Write ``network`` and ``card`` as a model folder, replacing the model that was there, and return the folder.
 
     Both files are written aside and synced before the first is renamed, so that a process killed at any moment
-    leaves a model that loads. ``format`` and ``weights_sha256`` of the card are set here.
+    leaves a model that loads. ``format``, ``weights_sha256`` and ``dropout`` of the card are set here.
 
     Raises
     ------
@@ -69,7 +72,8 @@ def save_model(folder: Path | str, network: nn.Module, card: Mapping[str, Any]) 
     """
     folder = Path(folder)
     weights = save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
-    card = {**card, "format": FORMAT, "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    digest = hashlib.sha256(weights).hexdigest()
+    card = {**card, "format": FORMAT, "weights_sha256": digest, "dropout": has_dropout(network)}
     text = json.dumps(card, indent=2, ensure_ascii=False)
     check_card(json.loads(text), "the model card")
     try:
@@ -108,7 +112,9 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Model:
             f"Their SHA-256 is {found[:12]}… and should be {card['weights_sha256'][:12]}….",
             "The file is truncated or was changed: copy or fetch the whole folder again.",
         )
-    network = build_network(card["network"], card["in_channels"], card["out_channels"])
+    slices, classes = 2 * card["neighbours"] + 1, one_hot_classes(card)
+    labels = LabelChannels(slices, classes) if classes > 1 else None
+    network = build_network(card["network"], slices, card["out_channels"], labels=labels)
     try:
         network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, OSError) as error:

@@ -92,6 +92,10 @@ class Watch:
         order, _ = axial_order(image)
         spacing = [image.GetSpacing()[axis] for axis in order]
         extent = [spacing[n] * image.GetSize()[axis] for n, axis in enumerate(order)]
+        if self._model.input_scaling.classes is not None:  # label numbers have no intensities, and are checked already
+            self._probe.__exit__(None, None, None)
+            self._seen = (spacing, extent, 0.0, np.zeros(0))
+            return
         small, body = (image, body) if body is not None else _coarse(image, self._model)
         voxels = axial_view(sitk.GetArrayViewFromImage(small), small)
         covered = None if body is None else axial_view(sitk.GetArrayViewFromImage(body), body)
@@ -141,18 +145,19 @@ def unlikeness(
     UserError
         The image is constant, or the mask is empty.
     """
-    if body is None:
+    labels = model.input_scaling.classes is not None
+    if body is None and not labels:
         try:
             body = body_mask(image)
         except UserError as error:
             events.warning(f"No body was found in {name}.", str(error), "All of it is compared.")
-    elif not same_grid(body, image):
+    elif body is not None and not same_grid(body, image):
         body = resample_onto(body, image, "nearest", 0)
     if model.card.get("bias_correction"):
         image = correct_bias(image, body)
     work = model_grid(grid_of(image), model.card.get("spacing"))
     lowest = float(sitk.GetArrayViewFromImage(image).min())
-    image = resample_onto(image, work, "linear", outside=lowest)
+    image = resample_onto(image, work, "nearest" if labels else "linear", outside=lowest)
     body = None if body is None else resample_onto(body, work, "nearest", 0)
     watch = Watch(model, events, name)
     with watch:

@@ -46,7 +46,8 @@ def translate_array(
     lowest
         Source value put around slices that are too small for the network.
     inside
-        Slices in which this is 0 everywhere need not be computed. None: all are.
+        Slices and tiles in which this is 0 everywhere need not be computed; ``result`` is then only right where it is
+        not 0. None: all are.
     """
 
     def hu_blocks(plane: str) -> Iterator[tuple[int, np.ndarray]]:
@@ -56,7 +57,7 @@ def translate_array(
         padding = float(scaling.apply(np.asarray([lowest], np.float32))[0])
         blocks = input_blocks(slices, scaling, neighbours, predictor.batch, wanted)
         done = 0
-        for start, output in predictor.predict(blocks, padding):
+        for start, output in predictor.predict(blocks, padding, part=None if wanted is None else _rectangle(wanted)):
             yield start, to_hu(output, model)
             progress.advance(start + len(output) - done, plane)
             done = start + len(output)
@@ -76,6 +77,14 @@ def translate_array(
             target[start : start + len(hu)] += np.rint(hu, out=hu).astype(np.int16)
     for axial in result:
         axial[...] = np.rint(axial / np.float32(fraction))
+
+
+def _rectangle(wanted: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns in which any slice of (slices, rows, columns) is wanted."""
+    rows, columns = (np.flatnonzero(wanted.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def to_hu(output: np.ndarray, model: Model) -> np.ndarray:

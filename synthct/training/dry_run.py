@@ -26,6 +26,7 @@ from synthct.training.launch import launch
 from synthct.training.loop import Loop
 from synthct.training.memory import MemoryGrowth, too_large
 from synthct.training.run_folder import RunFolder
+from synthct.volumes.scaling import make_scaling
 
 LONG_S = 20.0
 """No further step is begun after this many seconds: a person waits for the answer."""
@@ -133,11 +134,14 @@ def _made_up(recipe: Recipe, folder: Path) -> Volume:
         slices = _SLICES if set(recipe.data.planes) == {"axial"} else max(size)
         shape = (slices, max(size), max(size))
     random = np.random.default_rng(0)
-    np.save(folder / "mr.npy", random.integers(0, 2000, shape, np.int16))
+    classes = make_scaling(recipe.data.input_scaling).classes
+    kind = "mr" if classes is None else "labels"
+    made_up = random.integers(0, 2000, shape, np.int16) if classes is None else random.integers(0, classes, shape)
+    np.save(folder / f"{kind}.npy", made_up if classes is None else made_up.astype(np.uint8))
     np.save(folder / "ct.npy", random.integers(-1000, 2000, shape, np.int16))
     np.save(folder / "mask.npy", np.ones(shape, np.uint8))
     (folder / "case.json").write_text(json.dumps({"shape": shape, "spacing": _SPACING}), encoding="utf-8")
-    return Volume("noise", folder, (shape[0], shape[1], shape[2]), recipe.preparation.spacing or _SPACING)
+    return Volume("noise", folder, (shape[0], shape[1], shape[2]), recipe.preparation.spacing or _SPACING, kind)
 
 
 def _parameters(networks: nn.Module) -> int:

@@ -42,6 +42,8 @@ def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
         The volumes that are trained on.
     """
     data = recipe.data
+    scaling = make_scaling(data.input_scaling)
+    labels = scaling.classes
     low, high = make_scaling(data.target_scaling).range
     ct = make_scaling(data.target_scaling).to_dict()
     tissues: dict[str, Any] = {"input": "CT", "target": "tissues", "classes": list(method.classes), "input_scaling": ct}
@@ -50,12 +52,12 @@ def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
     return {
         "name": recipe.name,
         "task": recipe.task,
-        "input": "MR",
+        "input": "MR" if labels is None else "label map",
         "target": "CT",
         "network": dict(recipe.networks[method.generator_role]),
-        "in_channels": 2 * data.neighbours + 1,
+        "in_channels": (2 * data.neighbours + 1) * (labels or 1 if scaling.one_hot else 1),
         "out_channels": len(method.classes) or 1,
-        "input_scaling": make_scaling(data.input_scaling).to_dict(),
+        "input_scaling": scaling.to_dict(),
         "target_scaling": ct,
         "planes": list(data.planes),
         "neighbours": data.neighbours,
@@ -64,7 +66,7 @@ def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
         "hu_range": [round(low), round(high)],
         "bias_correction": recipe.preparation.bias_correction,
         "body_only": method.body_only,
-        "statistics": _statistics(training, make_scaling(data.input_scaling)),
+        "statistics": _statistics(training, scaling),
         "intended_use": _INTENDED_USE,
         **(tissues if method.classes else {}),
     }
@@ -95,10 +97,12 @@ def with_features(
     At most `CASES` volumes are looked at, each in a few slices (`synthct.synthesis.sampled_features`).
     """
     model = Model(network, dict(card))
+    if model.input_scaling.classes is not None:
+        return dict(card)  # of label maps only numbers, spacing and extent are compared
     features = []
     for volume in _chosen(training):
-        scaling = model.input_scaling.fit(volume.mr, volume.mask)
-        seen = sampled_features(model, volume.mr, volume.mask, scaling, device)
+        scaling = model.input_scaling.fit(volume.input, volume.mask)
+        seen = sampled_features(model, volume.input, volume.mask, scaling, device)
         if seen is not None:
             features.append(seen)
     network.to(device)  # synthesis may have fled to the CPU when memory ran out
@@ -110,14 +114,17 @@ def with_features(
 def _statistics(volumes: Sequence[Volume], scaling: Scaling) -> dict[str, Any]:
     spacing = np.array([volume.spacing for volume in volumes])
     extent = spacing * np.array([volume.shape[::-1] for volume in volumes])
-    bright = [float(np.percentile(volume.mr[::_LATTICE, ::_LATTICE, ::_LATTICE], 99)) for volume in volumes]
+    sizes = {"spacing_mm": _ranges(spacing), "extent_mm": _ranges(extent)}
+    if scaling.classes is not None:
+        return {**sizes, **_contents(volumes)}
+    bright = [float(np.percentile(volume.input[::_LATTICE, ::_LATTICE, ::_LATTICE], 99)) for volume in volumes]
     histograms = [
-        intensity_histogram(volume.mr, volume.mask, scaling.fit(volume.mr, volume.mask)) for volume in _chosen(volumes)
+        intensity_histogram(volume.input, volume.mask, scaling.fit(volume.input, volume.mask))
+        for volume in _chosen(volumes)
     ]
     known = describe_histograms(histograms)
     return {
-        "spacing_mm": _ranges(spacing),
-        "extent_mm": _ranges(extent),
+        **sizes,
         "intensity_p99": [round(min(bright), 1), round(max(bright), 1)],
         **({} if known is None else {"histogram": known}),
         **_contents(volumes),

@@ -35,6 +35,7 @@ from synthct.training.memory import too_large
 from synthct.training.pretrained import put_pretrained
 from synthct.training.run_folder import RunFolder, recipe_hash
 from synthct.training.snapshot import Standing
+from synthct.volumes.label_numbers import require_labels
 from synthct.volumes.scaling import make_scaling
 
 
@@ -79,6 +80,7 @@ def train(
     if steps is not None:
         recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, steps=steps))
     _check(recipe)
+    cohort = cohort.for_task(recipe.task)
     method = build_method(recipe)  # before anything is written
     if initial_model is not None:
         _start_from(method, recipe, initial_model, SILENT)
@@ -205,6 +207,10 @@ def _prepared(
                 write_split(read_split(run.split_file).without(left_out.reasons), run.split_file)
                 write_cohort(left_out.of(cohort), run.cohort_file, overwrite=True)
         fabric.barrier()
+    classes = make_scaling(recipe.data.input_scaling).classes
+    for volume in volumes.values():
+        if classes is not None:
+            require_labels(volume.input, classes, f"The label map of case {volume.id}")
     split = read_split(run.split_file, prepared)
     if not split.training:
         raise UserError(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from synthct.whole_file import write_whole
@@ -17,12 +18,20 @@ WINDOW_HU = (-500.0, 1000.0)
 DIFFERENCE_HU = 500.0
 _LEFTS, _SIDE, _GAP, _TOP = (0.1, 2.6, 5.1, 8.5), 2.4, 0.1, 0.7
 _BARS = (7.6, 11.0)
+_COLOURS = ("#26415e", "#f2d16b", "#4fb3e8", "#c8736a", "#f7f3e3", "#d6336c", "#000000")
+"""Of other tissue, fat, water, soft tissue, bone, nodule, outside the body (row B3)."""
 _WIDTH = 11.9
 """Inches; places are fixed, since a layout engine would take longer than a training step."""
 
 
 def write_sample_grid(
-    path: Path, mr: np.ndarray, synthetic: np.ndarray, reference: np.ndarray, mask: np.ndarray, title: str
+    path: Path,
+    mr: np.ndarray,
+    synthetic: np.ndarray,
+    reference: np.ndarray,
+    mask: np.ndarray,
+    title: str,
+    classes: int | None = None,
 ) -> None:
     """Write a PNG, replacing the one that was there.
 
@@ -36,6 +45,8 @@ def write_sample_grid(
         Same shape; the difference is drawn where it is above 0, the body.
     title
         Epoch and step.
+    classes
+        The input is a label map of so many classes and shown in colours; None: it is an image, shown in grey.
     """
     rows = len(mr)
     height = rows * (_SIDE + _GAP) + _TOP
@@ -50,7 +61,7 @@ def write_sample_grid(
     window = {"cmap": "gray", "vmin": WINDOW_HU[0], "vmax": WINDOW_HU[1]}
     signed = {"cmap": "RdBu_r", "vmin": -DIFFERENCE_HU, "vmax": DIFFERENCE_HU}
     columns: tuple[tuple[str, np.ndarray, dict[str, Any], float | None], ...] = (
-        ("MR", mr, {"cmap": "gray"}, None),
+        ("MR", mr, {"cmap": "gray"}, None) if classes is None else ("label map", mr, _coloured(classes), None),
         ("synthetic CT", synthetic, window, None),
         ("CT", reference, window, _BARS[0]),
         ("synthetic CT − CT in the body", difference, signed, _BARS[1]),
@@ -65,3 +76,13 @@ def write_sample_grid(
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_whole(path, picture.getvalue())
+
+
+def _coloured(classes: int) -> dict[str, Any]:
+    colours = [*_COLOURS, *["#888888"] * (classes - len(_COLOURS))][:classes]
+    return {
+        "cmap": ListedColormap(colours),
+        "vmin": -0.5,
+        "vmax": classes - 0.5,
+        "interpolation": "nearest",
+    }

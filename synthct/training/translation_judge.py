@@ -1,4 +1,4 @@
-"""How a network that turns an MR into a CT is judged: HU on whole volumes, MR | sCT | CT | difference in pictures."""
+"""How a network that makes a CT is judged: HU on whole volumes, input | sCT | CT | difference in pictures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ class TranslationJudge(Judge):
         applied, wanted = scaling.invert(synthetic), scaling.invert(target)
         if self._card["body_only"]:
             applied[mask == 0] = scaling.range[0]
-        write_sample_grid(path, middle, applied, wanted, mask, title)
+        source = make_scaling(self._card["input_scaling"])
+        if source.classes is not None:
+            middle = source.invert(middle)
+        write_sample_grid(path, middle, applied, wanted, mask, title, source.classes)
         share = diversity(applied, wanted, mask)
         return {} if share is None else {DIVERSITY: share}
 

@@ -79,12 +79,12 @@ def _translated(
     first, last = 0, volume.shape[0]
     if slab is not None:  # only the slab and its neighbours are translated, scaled as the whole volume is
         first, last = max(0, slab[0] - card["neighbours"]), min(last, slab[1] + card["neighbours"])
-        card["input_scaling"] = make_scaling(card["input_scaling"]).fit(volume.mr, volume.mask).to_dict()
+        card["input_scaling"] = make_scaling(card["input_scaling"]).fit(volume.input, volume.mask).to_dict()
     start, stop = slab or (first, last)
     ct, mask = np.asarray(volume.ct[start:stop]), np.asarray(volume.mask[start:stop]) > 0
     if not mask.any():
         return ct, ct, mask
     # The body is known already; to find it again in every volume and epoch would take longer than the network.
-    mr, body = volume.mr[first:last], volume.mask[first:last]
+    mr, body = volume.input[first:last], volume.mask[first:last]
     synthetic = translate_prepared(Model(network, card), mr, volume.spacing, body, device, events)
     return synthetic[start - first : stop - first], ct, mask

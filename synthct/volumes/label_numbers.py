@@ -36,7 +36,7 @@ def unknown_labels(voxels: np.ndarray, classes: int) -> list[float]:
     found: set[float] = set()
     known = np.arange(classes)
     for plane in voxels:
-        if plane.dtype.kind in "ui" and 0 <= plane.min() and plane.max() < classes:
+        if plane.dtype.kind in "ui" and plane.min() >= 0 and plane.max() < classes:
             continue
         found.update(float(value) for value in np.setdiff1d(plane, known))
     return sorted(found)

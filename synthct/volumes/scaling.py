@@ -115,11 +115,9 @@ class Scaling:
             return {"name": self.name, "classes": self.classes}
         if self.noise:
             return {"name": self.name, "noise": self.noise}
-        return (
-            {"name": self.name}
-            if self.name in (*_FIXED, "lidc-label")
-            else {"name": self.name, "low": self.low, "high": self.high}
-        )
+        if self.classes is not None or self.name in _FIXED:
+            return {"name": self.name}
+        return {"name": self.name, "low": self.low, "high": self.high}
 
 
 _FIXED: dict[str, Scaling] = {
@@ -146,7 +144,7 @@ _OPTIONS: dict[str, dict[str, float]] = {
     "ct-window": {"low": -1024.0, "high": 2000.0},
     # Percentiles inside the body, taken from each volume: MR intensities have no unit. Our own recipes.
     "mr-percentile": {"low": 0.5, "high": 99.5},
-    # Row B5's alternative: as many channels as classes. Our own recipes have "outside the body" as the seventh (row B3).
+    # Row B5's alternative: as many channels as classes. Our own recipes have a seventh, "outside the body" (row B3).
     "one-hot": {"classes": 7},
     # Row B5: label / 3 − 1, as the text prints it for six classes: 0…5 become −1…0.67. Noise: row B4, 0.05 there.
     "lidc-label": {"noise": 0.0},
