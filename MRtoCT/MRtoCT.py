@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Annotated, Union
 
 # In a clone `synthct` lies beside this module's folder; installed, it lies beside this file.
 if not (Path(__file__).resolve().parent / "synthct").is_dir():
@@ -10,10 +11,10 @@ if not (Path(__file__).resolve().parent / "synthct").is_dir():
 import qt
 import slicer
 import vtk
-from slicer import vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLPlotChartNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -24,16 +25,20 @@ from slicer.util import VTKObservationMixin
 
 from synthct.errors import UserError
 from synthct.scene import packages, selftest
+from synthct.scene.bulk_section import BulkSection
 from synthct.scene.cards import error_html
 from synthct.scene.choosers import DeviceChooser, ModelChooser
+from synthct.scene.depth_section import DepthSection
 from synthct.scene.dicom_export import DicomExport
 from synthct.scene.display import CT_WINDOWS
 from synthct.scene.inputs import first_input
 from synthct.scene.progress import result_html, show_progress, show_scores
+from synthct.scene.result_check import Result, ResultCheck
 from synthct.scene.session import Session
 from synthct.scene.studies import INPUT_REFERENCE
 from synthct.scene.training_section import TrainingSection
 from synthct.scene.translation import Request, Translation
+from synthct.scene.uncertainty import UncertaintyChoice, lacking_for
 from synthct.synthesis.card import card_of
 from synthct.synthesis.models_folder import installed_folders
 
@@ -62,6 +67,19 @@ class MRtoCTParameterNode:
     sagittal: bool = False
     bodyMask: bool = True
     device: str = "auto"
+    uncertaintyDropout: bool = False
+    uncertaintyFlips: bool = False
+    uncertaintyPlanes: bool = False
+    uncertaintySamples: Annotated[int, WithinRange(2, 200)] = 10
+    uncertaintyVolume: vtkMRMLScalarVolumeNode
+    showUncertainty: bool = False
+    checkResult: bool = True
+    beamAngle: Annotated[int, WithinRange(0, 359)] = 0
+    densityTable: str
+    depthChart: vtkMRMLPlotChartNode
+    bulkLabels: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    bulkTable: str
+    bulkVolume: vtkMRMLScalarVolumeNode
     trainingRun: str
 
 
@@ -102,6 +120,20 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.session,
             lambda: self._parameterNode.outputVolume if self._parameterNode else None,
         )
+        ui, session = self.ui, self.logic.session
+        modes = (ui.dropoutCheckBox, ui.flipsCheckBox, ui.uncertaintyPlanesCheckBox)
+        self.uncertainty = UncertaintyChoice(*modes, ui.samplesSpinBox, ui.showUncertaintyCheckBox, self.parameters)
+        self.check = ResultCheck(
+            ui.checkButton,
+            ui.reportButton,
+            ui.checkLabel,
+            session,
+            lambda: Result.from_parameters(self._parameterNode, self.models.card),
+        )
+        depth = (ui.angleSpinBox, ui.densityTableEdit, ui.depthButton, ui.depthTextLabel)
+        self.depth = DepthSection(*depth, session, self.parameters)
+        bulk = (ui.bulkTableEdit, ui.bulkCopyButton, ui.bulkButton, ui.bulkTextLabel)
+        self.bulk = BulkSection(*bulk, self.parameters)
         for name in CT_WINDOWS:
             self.ui.windowComboBox.addItem(name)
         self.timer = qt.QTimer()
@@ -111,17 +143,24 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.refreshDevicesButton.connect("clicked(bool)", self.onRefreshDevices)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         missing = packages.missing()
         if missing:
             text = _("The first Apply will ask to install Python packages: {names}.")
             self.ui.statusLabel.text = text.format(names=", ".join(missing))
         self.initializeParameterNode()
 
+    def parameters(self):
+        return self._parameterNode
+
     def cleanup(self):
         self.timer.stop()
         self.devices.close()
         self.training.close()
         self.dicom.close()
+        self.check.forget()
+        self.depth.close()
         self.setParameterNode(None)
         self.logic.session.close()
         self.removeObservers()
@@ -139,6 +178,8 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, caller=None, event=None):
         if self.translation is not None:
             self.translation.cancel()
+        self.check.forget()
+        self.depth.close()
         self._wasShown = self._parameterNode is not None
         self.setParameterNode(None)
         show_scores(self.ui.scoresTable, None)
@@ -146,6 +187,15 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEndClose(self, caller=None, event=None):
         if self._wasShown:
             self.initializeParameterNode()
+
+    def onSceneStartImport(self, caller=None, event=None):
+        """Leave the choices alone while a scene is loaded: its volumes come one by one, and selectors would choose."""
+        self._wasShown = self._parameterNode is not None
+        self.setParameterNode(None)
+
+    def onSceneEndImport(self, caller=None, event=None):
+        if self._wasShown:
+            qt.QTimer.singleShot(0, self.initializeParameterNode)  # once the selectors list what was loaded
 
     def initializeParameterNode(self):
         self.setParameterNode(self.logic.getParameterNode())
@@ -173,10 +223,13 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if node.device != self.devices.device:
             self.devices.device = node.device
         self.training.run_path = node.trainingRun
-        output = node.outputVolume
-        madeFrom = output.GetNodeReference(INPUT_REFERENCE) if output else None
-        if madeFrom and node.inputVolume and madeFrom.GetID() != node.inputVolume.GetID():
-            node.outputVolume = None  # another patient's result is not replaced
+        self.depth.table = node.densityTable
+        self.bulk.table = node.bulkTable
+        for name in ("outputVolume", "uncertaintyVolume"):
+            output = getattr(node, name)
+            madeFrom = output.GetNodeReference(INPUT_REFERENCE) if output else None
+            if madeFrom and node.inputVolume and madeFrom.GetID() != node.inputVolume.GetID():
+                setattr(node, name, None)  # another patient's result is not replaced
         self.updateButtons()
 
     def onModelChosen(self):
@@ -208,13 +261,16 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         lacking = _("Choose an MR volume.") if not (node and node.inputVolume) else ""
         lacking = lacking or (_("Choose a model.") if self.models.card is None else "")
         lacking = lacking or (_("Tick a plane.") if not (node.axial or node.coronal or node.sagittal) else "")
+        lacking = lacking or lacking_for(node, self.models.card)
         self.ui.applyButton.text = _("Cancel") if running else _("Apply")
         self.ui.applyButton.enabled = self.translation.state != "cancelling" if running else not lacking
         self.ui.applyButton.toolTip = _("End the work; the scene stays as it is.") if running else lacking
         for section in (self.ui.inputsCollapsibleButton, self.ui.outputsCollapsibleButton):
             section.enabled = not running
         self.ui.progressBar.setVisible(running)
-        self.dicom.update()
+        self.uncertainty.update(self.models.card)
+        for part in (self.dicom, self.check, self.depth, self.bulk):
+            part.update()
 
     def onApplyButton(self, clicked=False):
         if self.translation is not None:
@@ -233,6 +289,7 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.models.remember()
         show_scores(self.ui.scoresTable, None)
+        self.check.forget()
         show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Starting"))
         self.timer.start()
         self.updateButtons()
@@ -252,6 +309,10 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.translation = None
         if self._parameterNode and translation.output_node:
             self._parameterNode.outputVolume = translation.output_node
+            self._parameterNode.uncertaintyVolume = translation.deviation_node
+            self.uncertainty.show()
+            if self._parameterNode.checkResult:
+                self.check.start()
         show_scores(self.ui.scoresTable, translation.scores)
         self.ui.statusLabel.text = result_html(translation)
         self.updateButtons()
@@ -275,7 +336,7 @@ class MRtoCTLogic(ScriptedLoadableModuleLogic):
 
     def start(self, parameters, card, window):
         """Begin the translation that a parameter node describes; UserError names the node that cannot be used."""
-        return Translation(Request.from_parameters(parameters, card["name"], window), self.session)
+        return Translation(Request.from_parameters(parameters, card, window), self.session)
 
 
 class MRtoCTTest(ScriptedLoadableModuleTest):

@@ -12,6 +12,7 @@ from .mrml_widgets import qSlicerScriptedLoadableModuleWidget
 from .pythonqt import wrap
 
 LOGICS = {
+    "Colors": "vtkSlicerColorLogic",
     "Markups": "vtkSlicerMarkupsLogic",
     "Plots": "vtkSlicerPlotsLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",

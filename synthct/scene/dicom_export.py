@@ -35,7 +35,7 @@ def slices_in_database(node: slicer.vtkMRMLNode | None) -> list[Path]:
     return [Path(file) for file in files] if all(file and Path(file).is_file() for file in files) else []
 
 
-def new_folder_in(parent: Path, name: str) -> Path:
+def new_path_in(parent: Path, name: str) -> Path:
     """Return a path in ``parent`` that does not exist, named ``name`` with a number where that is taken."""
     plain = "".join("-" if letter in '<>:"/\\|?*' else letter for letter in name).strip(" .") or "sCT"
     candidates = [plain, *(f"{plain} {number}" for number in range(2, 10_000))]
@@ -172,7 +172,7 @@ class DicomExport:
         if parent is None:
             return
         self._name = node.GetName()
-        output = new_folder_in(parent, f"{self._name} DICOM")
+        output = new_path_in(parent, f"{self._name} DICOM")
         self.job = start_export(node, output, self._session, files, like, self.axial_box.checked)
         self.label.text = html.escape(_("Writing {folder}").format(folder=output))
         self._timer.start()

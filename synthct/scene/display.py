@@ -1,4 +1,4 @@
-"""How a synthetic CT is shown: a CT window, in grey, over the MR that it was made from."""
+"""How results are shown: a CT in its window over the MR that it was made from, its uncertainty in warm colours."""
 
 from __future__ import annotations
 
@@ -21,6 +21,27 @@ def set_ct_window(node: slicer.vtkMRMLScalarVolumeNode, name: str = "Soft tissue
     display.AutoWindowLevelOff()
     display.SetWindowLevel(window, level)
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+
+
+DEVIATION_HU = 200.0
+"""Standard deviation at the upper end of the colour scale."""
+_WARM = "vtkMRMLPETProceduralColorNodePET-Heat"
+_SEEN_HU = 1.0
+
+
+def set_deviation_colours(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show a standard deviation from 0 to `DEVIATION_HU` in warm colours with a scale; below 1 HU nothing is seen."""
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(DEVIATION_HU, DEVIATION_HU / 2)
+    display.SetAndObserveColorNodeID(_WARM)
+    display.AutoThresholdOff()
+    display.SetThreshold(_SEEN_HU, 32767.0)
+    display.ApplyThresholdOn()
+    scale = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node)
+    if scale is not None:
+        scale.SetTitleText("SD, HU")
 
 
 def show_over(

@@ -10,8 +10,14 @@ USE = "Research only. Not for clinical use: this is not a medical device."
 INPUT_REFERENCE = "SyntheticCTInput"
 
 
-def sign(node: slicer.vtkMRMLVolumeNode, model: str, name: str, source: slicer.vtkMRMLVolumeNode | None) -> None:
-    """Write into a synthetic CT which model made it, from what, and that it is for research only.
+def sign(
+    node: slicer.vtkMRMLVolumeNode,
+    model: str,
+    name: str,
+    source: slicer.vtkMRMLVolumeNode | None,
+    what: str = "Synthetic CT",
+) -> None:
+    """Write into a result which model made it, from what, that it is in HU and that it is for research only.
 
     Parameters
     ----------
@@ -19,10 +25,15 @@ def sign(node: slicer.vtkMRMLVolumeNode, model: str, name: str, source: slicer.v
         Of the volume that was translated.
     source
         That volume, where it is still in the scene: the result joins its study.
+    what
+        The result is, for its description.
     """
     node.SetAttribute(MODEL_ATTRIBUTE, model)
     node.SetAttribute(USE_ATTRIBUTE, USE)
-    node.SetDescription(f"Synthetic CT of {name} by {model}. {USE}")
+    node.SetDescription(f"{what} of {name} by {model}. {USE}")
+    units = slicer.vtkCodedEntry()
+    units.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
+    node.SetVoxelValueUnits(units)
     if source is not None:
         node.SetNodeReferenceID(INPUT_REFERENCE, source.GetID())
         place_beside(node, source)

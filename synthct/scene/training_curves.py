@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
 import slicer
 import vtk
-from vtk.util import numpy_support
 
+from synthct.scene.plots import add_line, column, show_chart
 from synthct.scene.training_run import Curve
 from synthct.smoothing import ALPHA
 
@@ -44,10 +43,7 @@ class CurvePlots:
             self._charts[group] = self._new_chart(group)
         self._updated = 0.0
         self.update(curves)
-        slicer.modules.plots.logic().ShowChartInLayout(self._charts[group])
-        layout_manager = slicer.app.layoutManager()
-        if layout_manager is not None and layout_manager.plotViewCount > 0:
-            layout_manager.plotWidget(0).plotView().fitToContent()
+        show_chart(self._charts[group])
 
     def update(self, curves: Mapping[str, Curve]) -> None:
         """Give the charts that were shown the newest values, at most every `INTERVAL_S` seconds."""
@@ -93,17 +89,9 @@ class CurvePlots:
         colour: tuple[float, float, float],
     ) -> None:
         """Add the two lines of a scalar to its chart: pale and thin as it came, strong for the mean."""
-        for column, label, width, opacity in (("Raw", name, 1, 0.35), ("Mean", f"{name}, mean", 3, 1.0)):
-            series = _new_node("vtkMRMLPlotSeriesNode", label, hidden=True)
-            series.SetAndObserveTableNodeID(table.GetID())
-            series.SetXColumnName(_STEP)
-            series.SetYColumnName(column)
-            series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-            series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-            series.SetColor(*colour)
-            series.SetOpacity(opacity)
-            series.SetLineWidth(width)
-            chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        for values, label, width, opacity in (("Raw", name, 1, 0.35), ("Mean", f"{name}, mean", 3, 1.0)):
+            series = add_line(chart, table, label, (_STEP, values), colour, width, opacity)
+            series.SetSaveWithScene(False)
 
 
 def _new_node(kind: str, name: str, hidden: bool) -> slicer.vtkMRMLNode:
@@ -127,11 +115,5 @@ def _fill(table_node: slicer.vtkMRMLTableNode, curve: Curve) -> None:
     stride = -(-len(curve.steps) // MOST_POINTS)
     table = vtk.vtkTable()
     for title, values in ((_STEP, curve.steps), ("Raw", curve.values), ("Mean", curve.means)):
-        table.AddColumn(_column(title, values[::-1][::stride][::-1]))
+        table.AddColumn(column(title, values[::-1][::stride][::-1]))
     table_node.SetAndObserveTable(table)
-
-
-def _column(title: str, values: Sequence[float]) -> vtk.vtkDoubleArray:
-    column = numpy_support.numpy_to_vtk(np.array(values, dtype=float), deep=True)
-    column.SetName(title)
-    return column

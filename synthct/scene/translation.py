@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import SimpleITK as sitk
 import slicer
 
 from synthct.errors import UserError
-from synthct.scene.display import set_ct_window, show_over
+from synthct.scene.display import set_ct_window, set_deviation_colours, show_over
+from synthct.scene.exchange import job_error, no_exchange, renamed, write_exchange
 from synthct.scene.inputs import checked_input
 from synthct.scene.jobs import Job, State
 from synthct.scene.nodes import image_from_node, node_from_image, update_node_from_image
 from synthct.scene.session import Session
 from synthct.scene.studies import sign
+from synthct.scene.uncertainty import chosen_modes
 from synthct.volumes.geometry import grid_of, resample_onto
 from synthct.volumes.hu import AIR_HU
 
@@ -25,7 +28,9 @@ from synthct.volumes.hu import AIR_HU
 class Request:
     """What the user asks for.
 
-    ``output_node`` None makes a new volume named after the input; ``reference_node`` is a CT to score against.
+    ``output_node`` None makes a new volume named after the input; ``reference_node`` is a CT to score against. With
+    ``uncertainty`` (modes of ``synthct synthesize``; ``samples`` counts with dropout) the result is the mean of
+    several predictions, and their standard deviation goes into ``deviation_node`` or a new volume.
     """
 
     input_node: slicer.vtkMRMLScalarVolumeNode
@@ -37,20 +42,26 @@ class Request:
     body_mask: bool = True
     reference_node: slicer.vtkMRMLScalarVolumeNode | None = None
     window: str = "Soft tissue"
+    uncertainty: tuple[str, ...] = ()
+    samples: int = 10
+    deviation_node: slicer.vtkMRMLScalarVolumeNode | None = None
 
     @classmethod
-    def from_parameters(cls, parameters: Any, model_name: str, window: str) -> Request:
-        """Read the parameter node of MRtoCT."""
+    def from_parameters(cls, parameters: Any, card: Mapping[str, Any], window: str) -> Request:
+        """Read the parameter node of MRtoCT; ``card`` is that of the chosen model."""
         return cls(
             input_node=parameters.inputVolume,
             model=Path(parameters.model),
-            model_name=model_name,
+            model_name=card["name"],
             output_node=parameters.outputVolume,
             planes=tuple(plane for plane in ("axial", "coronal", "sagittal") if getattr(parameters, plane)),
             device=parameters.device,
             body_mask=parameters.bodyMask,
             reference_node=parameters.referenceVolume,
             window=window,
+            uncertainty=chosen_modes(parameters, card),
+            samples=parameters.uncertaintySamples,
+            deviation_node=parameters.uncertaintyVolume,
         )
 
 
@@ -70,8 +81,9 @@ class Translation:
         What runs now: the synthesis, then the scoring where a reference was given.
     state
         Of the whole; "done" once the last job is.
-    output_node, scores, error
-        The result, the scores by name, and the reason of a failure, each None until then.
+    output_node, deviation_node, scores, error
+        The result, its standard deviation where one was asked for, the scores by name, and the reason of a failure,
+        each None until then.
     likeness
         A sentence, where the input is like the training data or this is not known; where it is not, a warning says so.
 
@@ -85,10 +97,17 @@ class Translation:
         if not request.planes:
             raise UserError("No plane is chosen.", "The network goes through slices.", "Tick a plane.")
         image = checked_input(request.input_node, request.output_node)
+        if request.deviation_node is not None and request.deviation_node in (request.input_node, request.output_node):
+            raise UserError(
+                f"The uncertainty would replace {request.deviation_node.GetName()}.",
+                "It is the input or the synthetic CT.",
+                "Choose another volume for the uncertainty.",
+            )
         reference = image_from_node(request.reference_node) if request.reference_node is not None else None
         self.request = request
         self.state: State = "starting"
         self.output_node: slicer.vtkMRMLScalarVolumeNode | None = None
+        self.deviation_node: slicer.vtkMRMLScalarVolumeNode | None = None
         self.scores: dict[str, Any] | None = None
         self.error: UserError | None = None
         self.warnings: list[str] = []
@@ -98,10 +117,10 @@ class Translation:
         self._reference = reference
         try:
             self._folder = session.new_folder()
-            _write(image, self._folder / "input.nrrd")
+            write_exchange(image, self._folder / "input.nrrd")
             self.job: Job = session.worker.submit("synthesize", self._options(), self._folder / "synthesis")
         except OSError as error:
-            raise _no_exchange(Path(slicer.app.temporaryPath), error) from error
+            raise no_exchange(Path(slicer.app.temporaryPath), error) from error
 
     @property
     def finished(self) -> bool:
@@ -112,7 +131,7 @@ class Translation:
     def progress(self) -> dict[str, Any] | None:
         """The newest progress event, with nodes' names in place of the exchange files'."""
         event = self.job.progress
-        return {**event, "message": self._renamed(str(event.get("message") or ""))} if event else None
+        return {**event, "message": renamed(str(event.get("message") or ""), self._names)} if event else None
 
     @property
     def scoring(self) -> bool:
@@ -133,13 +152,13 @@ class Translation:
         except UserError as error:
             self.error, self.state = error, "failed"
         except OSError as error:
-            self.error, self.state = _no_exchange(self._folder, error), "failed"
+            self.error, self.state = no_exchange(self._folder, error), "failed"
         if self.state == "done" and self.scoring:
             self.scores = (self.job.result or {}).get("scores")
         if self.job.error is not None and self.finished:
-            self.error = self._readable(self.job.error)
+            self.error = job_error(self.job.error, self._names)
         if self.finished:
-            self.warnings += [self._renamed(text) for text in self.job.warnings]
+            self.warnings += [renamed(text, self._names) for text in self.job.warnings]
             self._clean()
 
     def cancel(self) -> None:
@@ -148,7 +167,7 @@ class Translation:
         self.state = self.job.state
 
     def _options(self) -> dict[str, Any]:
-        return {
+        options: dict[str, Any] = {
             "model": self.request.model.absolute(),
             "input": self._folder / "input.nrrd",
             "output": self._folder / "sct.nrrd",
@@ -156,35 +175,48 @@ class Translation:
             "device": self.request.device,
             "mask": "auto" if self.request.body_mask else "none",
         }
+        if self.request.uncertainty:
+            options["uncertainty"] = list(self.request.uncertainty)
+            options["uncertainty_output"] = self._folder / "sd.nrrd"
+            options["samples"] = self.request.samples
+        return options
 
     def _receive(self) -> sitk.Image:
-        try:
-            image = sitk.ReadImage(str(self._folder / "sct.nrrd"))
-        except RuntimeError as error:
-            raise UserError("The synthetic CT could not be read.", "Its file is missing or damaged.") from error
-        image.SetOrigin(self._grid.origin)  # a file's header rounds
-        image.SetSpacing(self._grid.spacing)
-        image.SetDirection(self._grid.direction)
-        background = self.request.input_node if _in_scene(self.request.input_node) else None
-        node = self.request.output_node if _in_scene(self.request.output_node) else None
-        fresh = node is None or node.GetImageData() is None
-        if node is None:
-            node = node_from_image(image, f"{self._name} sCT")
-        else:
-            update_node_from_image(node, image)
+        image = self._read("sct.nrrd")
+        deviation = self._read("sd.nrrd") if self.request.uncertainty else None
+        source = self.request.input_node if _in_scene(self.request.input_node) else None
+        model = self.request.model_name or self.request.model.name
+        node, fresh = _into_scene(image, self.request.output_node, f"{self._name} sCT")
         if fresh:
             set_ct_window(node, self.request.window)
-        sign(node, self.request.model_name or self.request.model.name, self._name, background)
-        show_over(node, background)
+        sign(node, model, self._name, source)
+        if deviation is not None:
+            spread, fresh = _into_scene(deviation, self.request.deviation_node, f"{self._name} sCT SD")
+            if fresh:
+                set_deviation_colours(spread)
+            ways = ", ".join(self.request.uncertainty)
+            sign(spread, model, self._name, source, f"Standard deviation in HU ({ways}) of the synthetic CT")
+            self.deviation_node = spread
+        show_over(node, source)
         self.output_node = node
         found = (self.job.result or {}).get("likeness") or {}
         self.likeness = "" if found.get("unlike") else str(found.get("sentence") or "")
         return image
 
+    def _read(self, name: str) -> sitk.Image:
+        try:
+            image = sitk.ReadImage(str(self._folder / name))
+        except RuntimeError as error:
+            raise UserError("The synthetic CT could not be read.", "Its file is missing or damaged.") from error
+        image.SetOrigin(self._grid.origin)  # a file's header rounds
+        image.SetSpacing(self._grid.spacing)
+        image.SetDirection(self._grid.direction)
+        return image
+
     def _start_scoring(self, reference: sitk.Image, synthetic: sitk.Image) -> None:
-        self.warnings += [self._renamed(text) for text in self.job.warnings]
+        self.warnings += [renamed(text, self._names) for text in self.job.warnings]
         path = self._folder / "reference.nrrd"
-        _write(resample_onto(reference, synthetic, "linear", outside=AIR_HU), path)
+        write_exchange(resample_onto(reference, synthetic, "linear", outside=AIR_HU), path)
         options = {
             "reference": path,
             "synthetic": self._folder / "sct.nrrd",
@@ -194,17 +226,13 @@ class Translation:
         self.job = Job.start("evaluate", options, self._folder / "scores")
         self.state = "running"
 
-    def _readable(self, event: dict[str, Any]) -> UserError:
-        """The job's error with the nodes' names in place of the exchange files'."""
-        return UserError(*(self._renamed(str(event.get(key) or "")) for key in ("what", "why", "todo")))
-
-    def _renamed(self, text: str) -> str:
-        names = {"input.nrrd": self._name, "sct.nrrd": f"{self._name} sCT"}
+    @property
+    def _names(self) -> dict[Path, str]:
+        """What the exchanged files are to the user."""
+        names = {"input.nrrd": self._name, "sct.nrrd": f"{self._name} sCT", "sd.nrrd": f"{self._name} sCT SD"}
         if self.request.reference_node is not None:
             names["reference.nrrd"] = self.request.reference_node.GetName()
-        for file, name in names.items():
-            text = text.replace(str(self._folder / file), name).replace(file, name)
-        return text
+        return {self._folder / file: name for file, name in names.items()}
 
     def _clean(self) -> None:
         """Remove the images that were exchanged; the log of a failure stays."""
@@ -218,18 +246,12 @@ def _in_scene(node: slicer.vtkMRMLNode | None) -> bool:
     return node is not None and node.GetScene() is not None
 
 
-def _write(image: sitk.Image, path: Path) -> None:
-    try:
-        sitk.WriteImage(image, str(path), useCompression=False)
-    except RuntimeError as error:
-        path.unlink(missing_ok=True)
-        raise _no_exchange(path.parent, error) from error
-
-
-def _no_exchange(folder: Path, error: Exception) -> UserError:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else "The disk is full or not writable"
-    return UserError(
-        f"The volume could not be handed over in {folder}.",
-        f"{why}.",
-        "Free space, or set another temporary folder in Slicer's settings.",
-    )
+def _into_scene(
+    image: sitk.Image, node: slicer.vtkMRMLScalarVolumeNode | None, name: str
+) -> tuple[slicer.vtkMRMLScalarVolumeNode, bool]:
+    """Put an image into the node, where it is still in the scene, or into a new one; return whether it was empty."""
+    if node is None or not _in_scene(node):
+        return node_from_image(image, name), True
+    fresh = node.GetImageData() is None
+    update_node_from_image(node, image)
+    return node, fresh
