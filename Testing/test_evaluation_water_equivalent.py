@@ -180,8 +180,18 @@ def test_the_command_writes_picture_curves_and_numbers(tmp_path):
     assert rays["mean_mm"] < 0 and rays["max_abs_mm"] > 3 and rays["rays"] > 50
     assert "head first and supine" in content["definitions"]["angles"] and content["notes"]
     assert "mean" in answer.stdout
+    assert "does not look like a CT" not in answer.stderr
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2 and "exists" in again.stderr
+
+
+def test_an_mr_is_not_taken_for_a_ct_silently(tmp_path, capsys):
+    from synthct.__main__ import main
+
+    mr, _, _ = phantom_pair()
+    sitk.WriteImage(mr, str(tmp_path / "mr.nii.gz"))
+    assert main(["depth", "--ct", str(tmp_path / "mr.nii.gz"), "--output", str(tmp_path / "d.json")]) == 0
+    assert "mr.nii.gz does not look like a CT in HU" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

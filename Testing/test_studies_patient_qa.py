@@ -144,6 +144,8 @@ def test_uncertainty_is_summed_up_inside_the_body(patient, model):
     good = examine(mr, ct, model, spread, body)
     assert of(good, "uncertainty", "good") and good.numbers["uncertainty_hu"] == {"mean": 80, "p95": 80, "max": 80}
     assert of(examine(mr, ct, model, spread, body, sd_limit=50), "uncertainty")
+    with pytest.raises(UserError, match="uncertainty has values below 0, down to -900"):
+        examine(mr, ct, model, -spread, mask=sitk.Cast(body * 0 + 1, sitk.sitkUInt8))
 
 
 def test_no_body_leaves_every_check_open_and_says_so(patient, model):

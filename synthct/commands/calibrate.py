@@ -55,7 +55,12 @@ def run(options: argparse.Namespace, events: Events) -> None:
     report, plot = options.output / "calibration.json", options.output / "calibration.png"
     models = [load_model(path) for path in options.model]
     stored = stored_calibration(models, uncertainty, planes) is not None
-    for what, exists in ((report, report.exists()), (plot, plot.exists()), ("This calibration", stored)):
+    names = ", ".join(map(str, options.model))
+    for what, exists in (
+        (report, report.exists()),
+        (plot, plot.exists()),
+        (f"A calibration of this setting beside {names}", stored),
+    ):
         if exists and not options.overwrite:
             raise UserError(f"{what} exists.", "Nothing is replaced unasked.", "Add --overwrite.")
     if options.cohort is None:

@@ -51,14 +51,25 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.evaluation.depth_report import compare_depths
     from synthct.evaluation.report import write_json
     from synthct.volumes.density import SHIPPED, read_density_table
+    from synthct.volumes.geometry import array_of
+    from synthct.volumes.hu import TISSUES
     from synthct.volumes.read import read_image
     from synthct.whole_file import write_whole
 
     table = read_density_table(options.table or SHIPPED)
     names = (str(options.ct), str(options.synthetic))
+    images = [read_image(path) for path in (options.ct, options.synthetic) if path]
+    for image, name in zip(images, names, strict=False):
+        lowest = float(array_of(image).min())
+        if lowest > TISSUES["air"][1]:
+            events.warning(
+                f"{name} does not look like a CT in HU.",
+                f"Its lowest value is {lowest:g}; there is no air in it.",
+                "The depths mean nothing unless its values are HU.",
+            )
     report = compare_depths(
-        read_image(options.ct),
-        read_image(options.synthetic) if options.synthetic else None,
+        images[0],
+        images[1] if options.synthetic else None,
         table,
         options.quantity,
         angles,

@@ -24,6 +24,8 @@ from synthct.volumes.hu import AIR_HU, TISSUES
 from synthct.whole_file import write_whole
 
 _BONE, _AIR = TISSUES["bone"][0], TISSUES["air"][1]
+_WHOLE = 0.99
+"""A synthetic CT that covers less of what is scored is said to be cut."""
 
 DEFINITIONS: dict[str, str] = {
     "mae_hu": "Mean absolute error in HU, not clipped (SynthRAD).",
@@ -99,8 +101,12 @@ def score_pair(
         When the images do not overlap, a value is NaN or infinite, or the mask is empty.
     """
     notes: list[str] = []
+    covered = None
     if not same_grid(reference, synthetic):
         _require_overlap(reference, synthetic, names)
+        everywhere = sitk.Image(synthetic.GetSize(), sitk.sitkUInt8) + 1
+        everywhere.CopyInformation(synthetic)
+        covered = array_of(resample_onto(everywhere, reference, "nearest", 0)) != 0
         synthetic = resample_onto(synthetic, reference, interpolation="linear", outside=AIR_HU)
         notes.append("The synthetic CT was on another grid and was resampled onto the reference's (linear).")
     if mask is not None and not same_grid(reference, mask):
@@ -117,6 +123,10 @@ def score_pair(
             "There is nothing to score.",
             "Give a mask that covers the body.",
         )
+    if covered is not None:
+        share = float(np.mean(covered if inside is None else covered[inside]))
+        if share < _WHOLE:
+            notes.append(f"The synthetic CT covers {share:.0%} of what is scored; the rest counts as air in it.")
     scores = score_arrays(*arrays, inside, notes)
     order, _ = axial_order(reference)
     spacing = [reference.GetSpacing()[axis] for axis in order]

@@ -287,6 +287,12 @@ def _uncertainty(
     if uncertainty is None:
         return Finding("uncertainty", "note", "No map of uncertainty was given, so that was not looked at."), None
     values = array_of(uncertainty)[inside].astype(np.float64)
+    if values.size and values.min() < 0:
+        raise UserError(
+            f"The map of uncertainty has values below 0, down to {values.min():g}.",
+            "A standard deviation has none.",
+            "Give what `synthct synthesize --uncertainty-output` wrote.",
+        )
     numbers = {
         "mean": round(float(values.mean()), 2),
         "p95": round(float(np.percentile(values, 95)), 2),
