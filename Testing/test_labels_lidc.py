@@ -337,6 +337,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;&x;">]>'
     [
         ("", "no XML, or is cut off"),
         ("<LidcReadMessage><readingSession>", "cut off"),
+        ('<?xml version="1.0" encoding="UTF-5"?><LidcReadMessage/>', "no XML"),
         ("<LidcReadMessage></LidcReadMessage>", "no reading session"),
         ("<html><p/></html>", "no LIDC annotation file.*html"),
         (f"<?xml version='1.0'?>{BOMB}<LidcReadMessage>&y;</LidcReadMessage>", "document type or entities"),

@@ -209,7 +209,7 @@ def _tree(path: Path) -> ElementTree.Element:
         return builder.close()
     except OSError as error:
         raise UserError(f"{path} cannot be read.", f"{error.strerror}.", "Give an annotation file (XML).") from error
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: an unknown encoding
         raise UserError(f"{path.name} is no XML, or is cut off.", f"The parser says: {error}.", _GIVE) from error
 
 
