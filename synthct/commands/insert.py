@@ -42,6 +42,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     rule.add_argument(
         "--surface", default="10", metavar="MM", help="least distance to the body's surface; none: as published"
     )
+    rule.add_argument(
+        "--regions",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="smaller regions of the classes, by this share of the largest, do not count (gas in the bowel); 0: all do",
+    )
     rule.add_argument("--body", type=Path, metavar="MASK", help="the body; default: from the label map")
     rule.add_argument(
         "--classes", metavar="TABLE", help="six, seven or a YAML file; default: as the label map's log says"
@@ -71,7 +78,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     check_label_output(options.output, options.overwrite)
     if options.mask:
         check_output(options.mask, options.overwrite)
-    rule = Rule(tuple(options.on or ()), options.share, surface)
+    rule = Rule(tuple(options.on or ()), options.share, surface, options.regions)
     templates = load_all(options.library)
     if options.template:
         templates = [load_template(options.library, name) for name in dict.fromkeys(options.template)]

@@ -32,15 +32,23 @@ class Rule:
         Of its voxels at least this many must lie on them (row B9: 80 %).
     surface_mm
         Every voxel is at least this far from any voxel outside the body; None: the body does not count, as published.
+    region_share
+        Regions of the chosen classes that are smaller than this share of the largest one do not count as them: both
+        lungs are larger, gas in the bowel is not. 0: every voxel counts, as published.
     """
 
     classes: tuple[str, ...] = ()
     share: float = 0.8
     surface_mm: float | None = 10.0
+    region_share: float = 0.1
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise UserError(f"A share of {self.share:g} cannot be asked for.", "It lies between 0 and 1.")
+        if not 0 <= self.region_share <= 1:
+            raise UserError(
+                f"A region's share of {self.region_share:g} cannot be asked for.", "It lies between 0 and 1."
+            )
         if self.surface_mm is not None and not 0 <= self.surface_mm <= 200:
             raise UserError(f"A distance of {self.surface_mm:g} mm cannot be asked for.", "0 to 200 mm is possible.")
 
@@ -104,7 +112,12 @@ class Ground:
         spacing = self.grid.spacing
         self._shallow = None if self._body is None else near_surface(self._body, spacing, self.rule.surface_mm or 0.0)
         self.worth = np.empty_like(self.labels)
-        self._judge(tuple(slice(0, length) for length in self.labels.shape))
+        self._pockets: np.ndarray | None = None
+        whole = tuple(slice(0, length) for length in self.labels.shape)
+        self._judge(whole)
+        if self.rule.region_share > 0:
+            self._pockets = self._small_regions()
+            self._judge(whole)
 
     def plant(self, anchor: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Make the voxels ``anchor + offsets`` nodule; return what they were, for `take_back`. Nothing is checked."""
@@ -144,11 +157,14 @@ class Ground:
             return reasons
         place = tuple(voxels.T)
         values = self.labels[place]
-        misses = np.count_nonzero(self._value[values] != GOOD)
+        good = self._value[values] == GOOD
+        if self._pockets is not None:
+            good &= ~self._pockets[place]
+        misses = len(voxels) - np.count_nonzero(good)
         if misses > self.tolerated(len(offsets)):
             reasons.append(
                 f"{1 - misses / len(voxels):.0%} of it lies on {' or '.join(self.chosen)} "
-                f"({self._others(values)}), and {self.rule.share:.0%} must"
+                f"({self._others(values, good)}), and {self.rule.share:.0%} must"
             )
         taken = int(np.count_nonzero(self._near_nodules(voxels)))
         if taken:
@@ -166,8 +182,8 @@ class Ground:
         return reasons
 
     def share_on_chosen(self, anchor: np.ndarray, offsets: np.ndarray) -> float:
-        """Return which share of a nodule inside the volume lies on the chosen classes."""
-        return float(np.mean(self._value[self.labels[tuple((anchor + offsets).T)]] == GOOD))
+        """Return which share of a nodule that is not planted yet lies on good voxels; it must be inside the volume."""
+        return float(np.mean(self.worth[tuple((anchor + offsets).T)] == GOOD))
 
     def largest_good_ml(self) -> float:
         """Return the volume of the largest region of good voxels that hang together by their faces."""
@@ -187,6 +203,8 @@ class Ground:
             worth[_with_neighbours(nodules)] = FORBIDDEN
         if self._shallow is not None:
             worth[self._shallow[box]] = FORBIDDEN
+        if self._pockets is not None:
+            worth[self._pockets[box] & (worth == GOOD)] = TOLERATED
         self.worth[box] = worth
 
     def _judge_around(self, voxels: np.ndarray) -> None:
@@ -208,9 +226,23 @@ class Ground:
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         return np.asarray(_with_neighbours(self.labels[box] == self.nodule_index)[tuple((voxels - low).T)])
 
-    def _others(self, values: np.ndarray) -> str:
-        counts = {entry.name: np.mean(values == entry.index) for entry in self.table.classes}
-        others = [(share, name) for name, share in counts.items() if share > 0 and name not in self.chosen]
+    def _small_regions(self) -> np.ndarray:
+        """Voxels of the chosen classes in regions, by faces, that are too small to count; bool."""
+        regions = sitk.ConnectedComponent(sitk.GetImageFromArray((self.worth == GOOD).view(np.uint8)))
+        numbers = sitk.GetArrayViewFromImage(regions)
+        sizes = np.bincount(numbers.ravel())
+        sizes[0] = 0
+        small = sizes < self.rule.region_share * sizes.max()
+        small[0] = False
+        return np.asarray(small[numbers])
+
+    def _others(self, values: np.ndarray, good: np.ndarray) -> str:
+        counts = {entry.name: np.mean((values == entry.index) & ~good) for entry in self.table.classes}
+        others = [
+            (share, f"small pockets of {name}" if name in self.chosen else name)
+            for name, share in counts.items()
+            if share > 0
+        ]
         return ", ".join(f"{share:.0%} on {name}" for share, name in sorted(others, reverse=True)[:3])
 
     def _find_body(self, labels: sitk.Image, body: sitk.Image | None) -> np.ndarray:

@@ -117,7 +117,7 @@ def offsets_on_grid(shape: sitk.Image, grid: sitk.Image | Grid, pose: Pose = UNC
     index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)  # i, j, k
     points = index @ to_world.T
     if pose.elastic_mm:
-        points = points + _displacement(points, pose)
+        points = points + _displacement(points, pose, float(np.linalg.norm(corners, axis=1).max()))
     points = points @ turn / pose.scale  # rows times R are the inverse rotation
     from_world = np.linalg.inv(own.index_to_world[:3, :3])
     place = (points - own.origin) @ from_world.T + _MARGIN
@@ -155,9 +155,13 @@ def _rotation(degrees: Sequence[float]) -> np.ndarray:
     return np.asarray(about_z @ about_y @ about_x)
 
 
-def _displacement(points: np.ndarray, pose: Pose) -> np.ndarray:
-    """Smooth random displacement in mm at points in mm, shape (n, 3): random knots, cubic splines between them."""
-    half = np.abs(points).max(axis=0) + 1e-6
+def _displacement(points: np.ndarray, pose: Pose, radius: float) -> np.ndarray:
+    """Smooth random displacement in mm at points in mm, shape (n, 3); the centre, and so the nodule, stays.
+
+    Random knots over ± ``radius`` with cubic splines between them: the same in space whatever the grid.
+    """
     knots = np.random.default_rng(pose.seed).normal(0.0, pose.elastic_mm, (3, _KNOTS, _KNOTS, _KNOTS))
-    place = ((points / half + 1) / 2 * (_KNOTS - 1)).T
-    return np.stack([ndimage.map_coordinates(field, place, order=3, mode="nearest") for field in knots], axis=1)
+    with_centre = np.vstack([points, np.zeros(3)])
+    place = ((with_centre / radius + 1) / 2 * (_KNOTS - 1)).T
+    moved = np.stack([ndimage.map_coordinates(field, place, order=3, mode="nearest") for field in knots], axis=1)
+    return moved[:-1] - moved[-1]
