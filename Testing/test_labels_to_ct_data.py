@@ -99,7 +99,7 @@ def test_a_label_map_on_another_grid_is_refused(tmp_path):
 
 
 def test_a_cohort_serves_the_task_that_its_cases_have(tmp_path, cohort):
-    with pytest.raises(UserError, match="phantom_00 .* has no MR"):
+    with pytest.raises(UserError, match=r"phantom_00 .* has no MR"):
         cohort.for_task("mr-to-ct")
     labels, ct, _ = pair()
     case = case_of(tmp_path, labels, ct)
