@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from phantoms import phantom_pair, write_phantom_cohort
 
+from synthct.__main__ import main
 from synthct.data.cache import open_cache, stored_ct, stored_mr
 from synthct.data.cohort import Case, Cohort, read_cohort
 from synthct.data.preparation import prepare_case, prepare_cohort
@@ -117,6 +118,15 @@ def test_a_cohort_that_is_prepared_otherwise_is_used_with_a_warning(tmp_path: Pa
     cohort = Cohort((), tmp_path, Preparation(registration="rigid"))
     assert prepare_cohort(cohort, Preparation(), tmp_path / "x", Events(listener=told.append)) is cohort
     assert "used as it is" in str(told[0]["what"])
+
+
+def test_a_prepared_cohort_is_not_said_to_be_prepared_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = write_phantom_cohort(tmp_path / "raw", 1)
+    prepare_cohort(read_cohort(manifest), Preparation(registration="none"), tmp_path / "made")
+    words = ["preprocess", "--preset", "synthct-unet", "--output", str(tmp_path / "again"), "--cohort"]
+    assert main([*words, str(tmp_path / "made" / "cohort.json")]) == 2
+    assert "is prepared already" in capsys.readouterr().err and not (tmp_path / "again").exists()
+    assert main([*words, str(manifest), "--workers", "0"]) == 2
 
 
 def test_a_refused_registration_is_told(tmp_path: Path) -> None:

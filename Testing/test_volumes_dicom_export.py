@@ -18,7 +18,14 @@ from synthct.events import Events
 from synthct.volumes.axial import resample_axial
 from synthct.volumes.dicom import list_series, read_series
 from synthct.volumes.dicom_export import write_ct_series
-from synthct.volumes.geometry import array_of, grid_of, image_from_array, same_grid
+from synthct.volumes.geometry import (
+    array_of,
+    grid_of,
+    grid_with_spacing,
+    image_from_array,
+    resample_onto,
+    same_grid,
+)
 
 pydicom = pytest.importorskip("pydicom")
 SARCOMA = Path(__file__).parents[2] / "shared/data/sarcoma_dicom/STS_023.zip"
@@ -263,6 +270,14 @@ def test_an_image_that_does_not_lie_on_the_mr_is_refused(tmp_path: Path) -> None
     told = heard(write_ct_series, image, tmp_path / "out", like=mr)
     assert any("share only" in event["what"] for event in told)
     write_ct_series(ct(OBLIQUE)[2:7, 1:6, 1:4], tmp_path / "part", like=mr)
+
+
+def test_voxels_of_another_size_over_the_same_space_are_no_mismatch(tmp_path: Path) -> None:
+    mr = write_mr(tmp_path / "mr", ct(OBLIQUE))
+    grid = grid_of(ct(OBLIQUE))
+    image = resample_onto(ct(OBLIQUE), grid_with_spacing(grid, [length * 0.8 for length in grid.spacing]), "linear")
+    told = heard(write_ct_series, image, tmp_path / "fine", like=mr)
+    assert not any("share only" in event["what"] for event in told)
 
 
 def test_folders_are_not_overwritten_or_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from synthct.errors import UserError
 from synthct.events import Events
 
 EXTRA_OPTIONS = "any key of the recipe's preparation: --KEY VALUE"
@@ -33,6 +34,14 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
     recipe = load_recipe(options.preset, overrides_from(options.extra))
     cohort = read_cohort(options.cohort, skip_missing=events if options.skip_corrupt else None).for_task(recipe.task)
+    if cohort.preparation is not None:
+        raise UserError(
+            f"The cohort {options.cohort} is prepared already.",
+            "Nothing would be written.",
+            "Train with it as it is, or give the cohort of the original images.",
+        )
+    if options.workers < 1:
+        raise UserError(f"--workers cannot be {options.workers}.", todo="Give 1 or more.")
     left_out = LeftOut(options.skip_corrupt, events)
     prepared = prepare_cohort(cohort, recipe.preparation, options.output, events, options.workers, left_out)
     manifest = options.output / "cohort.json"

@@ -120,6 +120,7 @@ def cut_off_sides(body: np.ndarray, spacing: Sequence[float]) -> list[str]:
 def warn_of_cut_off(sides: Sequence[str], name: str, events: Events) -> None:
     """Send a warning event that names the sides on which the body is cut off, where there are any."""
     if sides:
+        name = f"the {name[4:]}" if name.startswith("The ") else name
         events.warning(
             f"The field of view of {name} cuts off the body: {' and '.join(sides)}.",
             "What lies beyond is missing from the synthetic CT too, so that beams through it find no tissue.",

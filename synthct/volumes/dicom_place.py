@@ -38,7 +38,7 @@ def check_place(image: sitk.Image, source: SeriesInfo, where: str, events: Event
         events.warning(f"Whether the image lies on the MR was not checked: {where} is no stack of single slices.")
         return
     axes, low, high = box
-    share = np.linspace(0, 1, _LATTICE)
+    share = (np.arange(_LATTICE) + 0.5) / _LATTICE  # cells of equal volume
     lattice = np.stack(np.meshgrid(share, share, share, indexing="ij"), axis=-1).reshape(-1, 3)
     to_world = grid_of(image).index_to_world
     last = np.array(image.GetSize()) - 1
