@@ -135,6 +135,12 @@ def test_wheel_carries_the_presets():
     assert 'synthct = ["presets/*.yaml"' in (ROOT / "pyproject.toml").read_text()
 
 
+def test_wheel_carries_the_tables():
+    text = (ROOT / "pyproject.toml").read_text()
+    for ending in {path.suffix for path in (ROOT / "synthct/tables").iterdir()}:
+        assert f'"tables/*{ending}"' in text
+
+
 def test_wheel_carries_the_layouts_of_shared_widgets():
     assert any((ROOT / "synthct/scene").glob("*.ui"))
     assert '"scene/*.ui"' in (ROOT / "pyproject.toml").read_text()
