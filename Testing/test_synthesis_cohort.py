@@ -167,6 +167,8 @@ SRUN = {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_LOCALID": "1", "SLURM_N
         ({**SRUN, "SLURM_JOB_NAME": "interactive"}, Rank()),
         ({**SRUN, **TORCHRUN, "RANK": "2", "LOCAL_RANK": "0"}, Rank(2, 4, 0, 2)),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, Rank()),
+        ({**SRUN, "SLURM_NTASKS": "5", "SLURM_PROCID": "2", "SLURM_LOCALID": "2"}, Rank(2, 5, 2, 3)),  # 3 and 2
+        ({**SRUN, "SLURM_NTASKS": "5", "SLURM_LOCALID": "3"}, Rank(3, 5, 3, 4)),  # 4 and 1
     ],
 )
 def test_ranks(environment, rank):

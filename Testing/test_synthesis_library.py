@@ -122,6 +122,16 @@ def test_archives_that_are_no_model_are_refused(model, tmp_path, folder, monkeyp
     (tmp_path / "bad.zip").write_bytes(b"PK no archive")
     with pytest.raises(UserError, match="cannot be unpacked"):
         install(tmp_path / "bad.zip")
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(tmp_path / "bad.zip", "w", method) as archive:
+            archive.writestr("model.json", card)
+            archive.writestr("weights.safetensors", weights)
+            place = archive.getinfo("weights.safetensors").header_offset + 60
+        content = bytearray((tmp_path / "bad.zip").read_bytes())
+        content[place : place + 40] = b"\xff" * 40
+        (tmp_path / "bad.zip").write_bytes(content)
+        with pytest.raises(UserError, match="cannot be unpacked"):
+            install(tmp_path / "bad.zip")
     with pytest.raises(UserError, match="does not exist"):
         install(tmp_path / "none.zip")
     monkeypatch.setitem(library.LARGEST, "weights.safetensors", 1000)

@@ -67,6 +67,10 @@ def test_whole_numbers_by_look_up_equal_interpolation():
     table = read_density_table()
     for quantity in QUANTITIES:
         np.testing.assert_array_equal(table.apply(hu, quantity), table.apply(hu.astype(np.float64), quantity))
+    padded = np.array([[-32768, 1000], [0, 32767]], np.int16)  # further apart than int16 reaches
+    for quantity in QUANTITIES:
+        expected = np.interp(padded, table.hu, table.values[quantity])
+        np.testing.assert_allclose(table.apply(padded, quantity), expected, rtol=1e-6)
 
 
 def test_metal_is_clamped_and_said():

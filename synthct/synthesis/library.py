@@ -7,10 +7,12 @@ have the hash that its card tells.
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -204,7 +206,7 @@ def _unpack(source: Path, target: Path) -> None:
                     raise UserError(f"{source} has no {member}.", todo="Fetch the whole archive again.")
                 with archive.open(member) as content, open(target / file, "wb") as copy:
                     _copy(content, copy, LARGEST[file], f"{member} of {source}")
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
         raise UserError(f"{source} cannot be unpacked.", f"{error}.", "Fetch it again.") from error
     except FileNotFoundError as error:
         raise UserError(

@@ -39,10 +39,11 @@ def own_rank(environment: Mapping[str, str] = os.environ) -> Rank:
             local = int(environment.get("LOCAL_RANK", number))
             local_world = int(environment.get("LOCAL_WORLD_SIZE", world))
         elif _is_srun(environment):
-            names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE")
+            names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NNODES")
             number, world = int(environment["SLURM_PROCID"]), int(environment["SLURM_NTASKS"])
             local = int(environment.get("SLURM_LOCALID", number))
-            local_world = max(1, world // int(environment.get("SLURM_NNODES", "1")))
+            evenly = -(-world // int(environment.get("SLURM_NNODES", "1")))
+            local_world = max(evenly, local + 1)  # --ntasks may put more tasks on one node than on another
         else:
             return Rank()
     except ValueError as error:

@@ -49,10 +49,10 @@ class DensityTable:
             raise ValueError(f"there is no quantity {quantity!r}")
         array = np.asarray(ct)
         column = self.values[quantity]
-        if array.dtype.kind in "iu" and array.size > np.iinfo(np.uint16).max:  # by look-up: HU are few whole numbers
-            low = int(array.min())
-            steps = np.interp(np.arange(low, int(array.max()) + 1), self.hu, column).astype(np.float32)
-            return steps[array - low]
+        if array.dtype.itemsize <= 2 and array.dtype.kind in "iu":  # by look-up: HU are few whole numbers
+            low = int(array.min(initial=0))
+            steps = np.interp(np.arange(low, int(array.max(initial=0)) + 1), self.hu, column).astype(np.float32)
+            return steps[array.astype(np.int32) - low]
         return np.interp(array, self.hu, column).astype(np.float32)
 
     def beyond(self, ct: np.ndarray) -> tuple[int, int]:
