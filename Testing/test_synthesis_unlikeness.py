@@ -56,6 +56,20 @@ def watched(image, model, planes=("axial",)):
     return watch, [event for event in heard if event["kind"] == "warning"]
 
 
+def test_slices_of_air_do_not_count(model):
+    image = mr()
+    voxels = sitk.GetArrayFromImage(image)
+    air = np.random.default_rng(0).normal(15, 8, (SHAPE[0], *SHAPE[1:])).clip(0)
+    longer = sitk.GetImageFromArray(np.concatenate([voxels, air]).astype(np.float32))
+    longer.CopyInformation(sitk.Image([*image.GetSize()[:2], 2 * SHAPE[0]], sitk.sitkFloat32))
+    longer.SetSpacing(image.GetSpacing())
+    known = model.card["statistics"]["features"]
+    short, long = (watched(each, model)[0] for each in (image, longer))
+    near, far = (feature_distance(watch._probe.features, known) for watch in (short, long))
+    assert far == pytest.approx(near, abs=0.3 * limit(known))
+    assert not any("the network sees" in reason for reason in long.likeness.reasons)
+
+
 def test_the_card_holds_small_statistics_of_the_training_cases(run, model):
     statistics = model.card["statistics"]
     cases = len(json.loads((run / "split.json").read_text())["training"])

@@ -25,9 +25,15 @@ class FeatureProbe:
     ----------
     network
         Takes (N, channels, spatial axes); nothing of it is changed.
+
+    Attributes
+    ----------
+    listening
+        Set to False for inputs that do not count.
     """
 
     def __init__(self, network: nn.Module) -> None:
+        self.listening = True
         self._network = network
         self._hooks: list[Any] = []
         self._seen: tuple[int, nn.Module, Tensor] | None = None
@@ -57,7 +63,7 @@ class FeatureProbe:
 
     def _look(self, module: nn.Module, _inputs: Any, output: Tensor) -> None:
         pixels = output[0, 0].numel()
-        if self._seen is None or pixels <= self._seen[0]:
+        if self.listening and (self._seen is None or pixels <= self._seen[0]):
             self._seen = (pixels, module, _channel_means(output))
 
     def _found(self, _network: nn.Module, _inputs: Any, _output: Any) -> None:
@@ -70,7 +76,8 @@ class FeatureProbe:
         self._hooks = [self._deepest.register_forward_hook(self._listen)]
 
     def _listen(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        self._add(_channel_means(output))
+        if self.listening:
+            self._add(_channel_means(output))
 
     def _add(self, means: Tensor) -> None:
         total = means.sum(0)

@@ -14,11 +14,13 @@ import torch
 
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
+from synthct.synthesis.card import PLANES
 from synthct.synthesis.features import FeatureProbe
 from synthct.synthesis.input_checks import cut_off_sides, warn_of_cut_off
 from synthct.synthesis.likeness import Likeness, compare
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.model_grid import model_grid
+from synthct.synthesis.planes import along_plane
 from synthct.synthesis.sampled_features import sampled_features
 from synthct.synthesis.training_statistics import intensity_histogram
 from synthct.volumes.bias import correct_bias
@@ -61,6 +63,7 @@ class Watch:
         self._model, self._events, self._name = model, events, name
         self._probe = FeatureProbe(model.network)
         self._sampled: np.ndarray | None = None
+        self._shows_body: np.ndarray | None = None
         self._seen: tuple[list[float], list[float], float, np.ndarray] | None = None
 
     def __enter__(self) -> Watch:
@@ -106,10 +109,19 @@ class Watch:
         if covered is not None:
             self.cut_off = cut_off_sides(covered, [small.GetSpacing()[axis] for axis in order])
             warn_of_cut_off(self.cut_off, self._name, self._events)
-        if list(planes) != list(self._model.card["planes"][:1]):
+        plane = self._model.card["planes"][0]
+        if covered is not None and len(self._model.card["size"]) == 2:
+            shown = np.asarray(along_plane(covered, plane).any((1, 2)))
+            count = image.GetSize()[order[2 - PLANES.index(plane)]]
+            self._shows_body = shown[np.linspace(0, len(shown) - 1, count).round().astype(int)]
+        if list(planes) != [plane]:
             self._probe.__exit__(None, None, None)
             whole = axial_view(sitk.GetArrayViewFromImage(image), image)
             self._sampled = sampled_features(self._model, whole, covered if small is image else None, scaling, device)
+
+    def begin_block(self, start: int, stop: int) -> None:
+        """Take note that slices [start, stop) come next: only those with body count, as in the card's statistics."""
+        self._probe.listening = self._shows_body is None or bool(self._shows_body[start:stop].any())
 
     def _judge(self) -> None:
         assert self._seen is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -27,6 +27,7 @@ def translate_array(
     progress: SliceProgress,
     lowest: float,
     inside: np.ndarray | None = None,
+    on_block: Callable[[int, int], None] | None = None,
 ) -> None:
     """Translate an (S, P, L) array into ``result``, int16 of the same shape.
 
@@ -48,6 +49,8 @@ def translate_array(
     inside
         Slices and tiles in which this is 0 everywhere need not be computed; ``result`` is then only right where it is
         not 0. None: all are.
+    on_block
+        Told the first slice of each block, and the one after its last, before the block is computed.
     """
 
     def hu_blocks(plane: str) -> Iterator[tuple[int, np.ndarray]]:
@@ -55,7 +58,7 @@ def translate_array(
         wanted = None if inside is None else along_plane(inside, plane)
         neighbours = int(model.card.get("neighbours", 0))
         padding = float(scaling.apply(np.asarray([lowest], np.float32))[0])
-        blocks = input_blocks(slices, scaling, neighbours, predictor.batch, wanted)
+        blocks = _announced(input_blocks(slices, scaling, neighbours, predictor.batch, wanted), on_block)
         done = 0
         for start, output in predictor.predict(blocks, padding, part=None if wanted is None else _rectangle(wanted)):
             yield start, to_hu(output, model)
@@ -85,6 +88,15 @@ def _rectangle(wanted: np.ndarray) -> tuple[slice, slice]:
     if not len(rows):
         return slice(0, 0), slice(0, 0)
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _announced(
+    blocks: Iterator[tuple[int, np.ndarray]], on_block: Callable[[int, int], None] | None
+) -> Iterator[tuple[int, np.ndarray]]:
+    for start, block in blocks:
+        if on_block is not None:
+            on_block(start, start + len(block))
+        yield start, block
 
 
 def to_hu(output: np.ndarray, model: Model) -> np.ndarray:

@@ -113,7 +113,7 @@ def translate(
     wanted = inside if mask is not None and work is grid else None
     if region is not None:
         wanted = region if wanted is None else sitk.Mask(region, wanted)
-    hu = _translated(image, inside, planes, model, scaling, predictor, lowest, wanted, events)
+    hu = _translated(image, inside, planes, model, scaling, predictor, lowest, wanted, events, watch)
     del image, inside
     if work is not grid:
         hu = sampled_back(hu, work, grid)
@@ -133,6 +133,7 @@ def _translated(
     lowest: float,
     wanted: sitk.Image | None,
     events: Events,
+    watch: Watch | None,
 ) -> np.ndarray:
     """HU of an image on the model's grid, int16, shape (z, y, x) of the image."""
     voxels = axial_view(sitk.GetArrayViewFromImage(image), image)
@@ -144,7 +145,8 @@ def _translated(
     if len(model.card["size"]) == 3:
         translate_volume(voxels, target, model, fitted, predictor, progress, lowest, needed)
     else:
-        translate_array(voxels, target, planes, model, fitted, predictor, progress, lowest, needed)
+        begin = None if watch is None else watch.begin_block
+        translate_array(voxels, target, planes, model, fitted, predictor, progress, lowest, needed, begin)
     return hu
 
 
