@@ -14,7 +14,7 @@ from synthct.evaluation.report import DEFINITIONS, score_arrays, score_diversity
 from synthct.scene.cards import SCORES
 
 SHAPE = (24, 48, 52)
-SPACINGS = [(1, 1, 1), (1.2, 1.2, 4), (2, 2, 0.7), (0.9, 1.3, 2.5)]
+SPACINGS = [(1, 1, 1), (1.2, 1.2, 4), (2, 2, 3), (2, 2, 0.7), (0.9, 1.3, 2.5)]
 
 
 def positions(shape, spacing):
@@ -47,10 +47,7 @@ def test_a_smooth_error_and_noise_have_no_jumps(spacing):
     error = np.mean([slice_jump(np.zeros(shape), smooth(shape, spacing, seed), spacing) for seed in range(3)])
     assert error == pytest.approx(1, abs=0.1)
     noise = np.random.default_rng(0).normal(0, 30, SHAPE)
-    lag = [max(1, round(max(spacing) / step)) * step for step in spacing]
-    expected = np.mean(lag[:2]) / lag[2] if lag[0] == lag[1] else 2 / lag[2] / (1 / lag[0] + 1 / lag[1])
-    assert slice_jump(reference, reference + noise, spacing) == pytest.approx(expected, rel=0.03)
-    assert expected == pytest.approx(1, abs=0.2)  # the distances are whole voxels
+    assert slice_jump(reference, reference + noise, spacing) == pytest.approx(1, rel=0.03)
 
 
 def test_offsets_of_slices_raise_it_by_their_size():

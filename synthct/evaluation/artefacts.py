@@ -26,9 +26,10 @@ def slice_jump(
     """Mean change of the error through the slices over that within them, per mm: 1 without jumps.
 
     The error e is synthetic − reference. Its change |e(p + d) − e(p)| / |d| is taken along z, y and x at one
-    distance, the largest of the three spacings rounded to whole voxels of each axis, so that thick slices are compared
-    with as long a way within them; both p and p + d lie in the mask. An error that is smooth, and one that is pure
-    noise, both give 1 at any spacing; a network that knows nothing of the slice above gives more.
+    distance, the largest of the three spacings, so that thick slices are compared with as long a way within them; where
+    that is no whole number of voxels, between the two next to it. Both p and p + d lie in the mask. An error that is
+    smooth, and one that is pure noise, both give 1 at any spacing; a network that knows nothing of the slice above
+    gives more.
 
     Parameters
     ----------
@@ -45,12 +46,9 @@ def slice_jump(
         z over the mean of y and x; NaN where the error does not change in the slices, or nothing is left of the mask.
     """
     steps_mm = [float(step) for step in reversed(list(spacing))]
-    lags = [max(1, round(max(steps_mm) / step)) for step in steps_mm]
     inside = np.ones(reference.shape, bool) if mask is None else _eroded(mask, steps_mm, border_mm)
     error = synthetic.astype(np.float32) - reference.astype(np.float32)
-    through, *within = (
-        _change(error, inside, axis, lag) / (lag * steps_mm[axis]) for axis, lag in zip(range(3), lags, strict=True)
-    )
+    through, *within = (_change(error, inside, axis, max(steps_mm) / step) for axis, step in enumerate(steps_mm))
     in_plane = sum(within) / len(within)
     return through / in_plane if in_plane > 0 else math.nan
 
@@ -112,7 +110,15 @@ def _eroded(mask: Mask, steps_mm: Sequence[float], border_mm: float) -> Mask:
     return eroded
 
 
-def _change(error: NDArray[np.float32], inside: Mask, axis: int, lag: int) -> float:
+def _change(error: NDArray[np.float32], inside: Mask, axis: int, distance: float) -> float:
+    """Mean |e(p + d) − e(p)| at ``distance`` voxels along ``axis``, interpolated between whole numbers of them."""
+    near = math.floor(distance + 1e-3)
+    share = max(0.0, distance - near)
+    change = _change_over(error, inside, axis, near)
+    return change if share < 1e-3 else (1 - share) * change + share * _change_over(error, inside, axis, near + 1)
+
+
+def _change_over(error: NDArray[np.float32], inside: Mask, axis: int, lag: int) -> float:
     """Mean |e(p + lag) − e(p)| along ``axis``; NaN without any pair."""
     here: list[slice] = [slice(None)] * 3
     there = list(here)
