@@ -89,6 +89,9 @@ def test_networks_read_no_files_and_methods_know_no_data():
         "qa",
         "lidc",
         "masks",
+        "labels",
+        "templates",
+        "insert",
     ],
 )
 def test_help_needs_no_slow_package(verb):

@@ -231,6 +231,9 @@ def test_where_nothing_fits_it_is_proven_and_said_why():
         def warning(self, what, why="", todo=""):
             heard.append(why)
 
+        def progress(self, done, total, task="", message=""):
+            assert done <= total
+
     with pytest.raises(UserError, match=r"nodule 1 of 2 cannot be planted.*the largest region of other tissue"):
         plant_random(ground, [template(92, "huge")], 2, events=Hears())
     assert "huge has" in heard[0] and np.array_equal(ground.labels, kept)

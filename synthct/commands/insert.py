@@ -84,7 +84,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
         templates = [load_template(options.library, name) for name in dict.fromkeys(options.template)]
     labels, table = read_image(options.labels), _table(options)
     body = read_image(options.body) if options.body else None
+    events.progress(0, 1, "looking where nodules may lie")
     ground = Ground(labels, table, rule, body, str(options.labels))
+    events.progress(1, 1, "looking where nodules may lie")
 
     def draw(random: np.random.Generator) -> Pose:
         return _pose(random, rotate, scale, options.elastic)

@@ -82,6 +82,7 @@ def _from_ct(
     from synthct.labels.label_map import label_ct
     from synthct.labels.preprocessing import PUBLISHED_SPACING, as_log, preprocess
     from synthct.options import typed
+    from synthct.volumes.body import body_mask
     from synthct.volumes.geometry import require_same_grid, resample_onto
     from synthct.volumes.read import read_image
 
@@ -97,12 +98,17 @@ def _from_ct(
         if path is not None:
             masks[what] = read_image(path)
             require_same_grid(original, masks[what], (str(options.ct), str(path)))
+    events.progress(0, 2, "labels", "finding the body")
+    if "body" not in masks and table.of_source("outside") is not None:  # on its own grid, which is mostly the coarser
+        masks["body"] = body_mask(original, "ct")
+    events.progress(1, 2, "labels", "labelling")
     ct, changes = preprocess(original, spacing, without)
     for change in changes:
         events.emit("change", step=change.step, what=change.what, voxels=change.voxels, share=change.share)
     masks = {what: resample_onto(mask, ct, "nearest") for what, mask in masks.items()}
     names = (str(options.ct), str(options.nodules), str(options.body))
     labels = label_ct(ct, table, masks.get("nodules"), masks.get("body"), events, names)
+    events.progress(2, 2, "labels", "labelling")
     return labels, ct, {"ct": str(options.ct), **_sources(options), "changes": as_log(changes)}
 
 

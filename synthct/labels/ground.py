@@ -230,11 +230,14 @@ class Ground:
         """Voxels of the chosen classes in regions, by faces, that are too small to count; bool."""
         regions = sitk.ConnectedComponent(sitk.GetImageFromArray((self.worth == GOOD).view(np.uint8)))
         numbers = sitk.GetArrayViewFromImage(regions)
-        sizes = np.bincount(numbers.ravel())
+        count = int(numbers.max()) + 1
+        sizes = np.zeros(count, int)
+        for plane in numbers:  # one by one: little memory
+            sizes += np.bincount(plane.ravel(), minlength=count)
         sizes[0] = 0
         small = sizes < self.rule.region_share * sizes.max()
         small[0] = False
-        return np.asarray(small[numbers])
+        return np.stack([small[plane] for plane in numbers])
 
     def _others(self, values: np.ndarray, good: np.ndarray) -> str:
         counts = {entry.name: np.mean((values == entry.index) & ~good) for entry in self.table.classes}

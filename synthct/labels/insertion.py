@@ -156,6 +156,7 @@ def plant_random(
         raise UserError(f"{count} nodules cannot be planted.", f"1 to {_MOST_NODULES} are possible.")
     planted: list[Planted] = []
     for number in range(count):
+        events.progress(number, count, "planting")
         random = np.random.default_rng([seed, number])
         left = list(templates)
         reason = ""
@@ -180,6 +181,7 @@ def plant_random(
                 reason,
                 "Plant fewer or smaller ones, scale them down, or loosen the rule.",
             )
+    events.progress(count, count, "planting")
     return planted
 
 

@@ -31,6 +31,13 @@ def near_surface(body: np.ndarray, spacing: Sequence[float], distance: float) ->
     marked = ~body
     if distance <= 0 or not marked.any():
         return marked
+    box = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in _box(body))
+    marked[box] = _near_surface(body[box], spacing, distance)
+    return marked
+
+
+def _near_surface(body: np.ndarray, spacing: Sequence[float], distance: float) -> np.ndarray:
+    marked = ~body
     steps = [int(np.ceil(distance / mm)) for mm in spacing]
     limit = np.float32(distance * distance * (1 - 1e-6))  # a voxel exactly at the distance is far enough
     planes: dict[int, np.ndarray] = {}
@@ -42,6 +49,12 @@ def near_surface(body: np.ndarray, spacing: Sequence[float], distance: float) ->
         for plane, squared in planes.items():
             marked[z] |= squared < limit - np.float32(((plane - z) * spacing[2]) ** 2)
     return marked
+
+
+def _box(body: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds a mask, or the whole of an empty one."""
+    found = ndimage.find_objects(body.view(np.uint8))
+    return found[0] if found else tuple(slice(0, length) for length in body.shape)
 
 
 def distance_to_surface(body: np.ndarray, voxels: np.ndarray, spacing: Sequence[float], reach: float) -> float:
