@@ -71,6 +71,15 @@ def test_a_split_that_names_it_goes_without_it(cohort, tmp_path):
     assert read_split(run / "split.json").training == ("phantom_00", "phantom_02")
 
 
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_disk_that_fails_leaves_no_case_out(cohort, tmp_path, skip):
+    (tmp_path / "file").write_text("no folder")
+    left_out = LeftOut(skip)
+    with pytest.raises(UserError, match=r"^\S*phantom_00\S* could not be written\. .* Check the free space"):
+        open_cache(cohort, tmp_path / "file" / "cache", left_out=left_out)
+    assert not left_out.reasons
+
+
 def test_a_missing_file(cohort, tmp_path):
     cohort.cases[2].mr.unlink()
     words = ("--run", str(tmp_path / "run"), "--device", "cpu")

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from synthct.data.cohort import Case, Cohort
+from synthct.data.whole_folder import NotWritten
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.volumes.read import read_image
@@ -37,8 +38,11 @@ class LeftOut:
         Raises
         ------
         UserError
-            Nothing may be left out; the message names the case.
+            Nothing may be left out; the message names the case. Or its place is at fault, which no other case would
+            be spared: a full disk empties no cohort.
         """
+        if isinstance(error, NotWritten):
+            raise error
         self._judge({case.id: error})
 
     def unreadable(self, cases: Sequence[Case]) -> None:

@@ -16,6 +16,10 @@ from synthct.errors import UserError
 _SUFFIX = ".part"
 
 
+class NotWritten(UserError):
+    """A folder could not be written: the fault of its place, not of what was to lie in it."""
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give a new folder beside ``target`` to fill; on leaving without an error it takes the name ``target``.
@@ -25,7 +29,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     Raises
     ------
-    UserError
+    NotWritten
         The place is not writable or the disk is full.
     """
     aside = target.parent / f".{target.name}.{socket.gethostname()}.{os.getpid()}{_SUFFIX}"
@@ -41,7 +45,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         _take_name(aside, target)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise UserError(
+        raise NotWritten(
             f"{target} could not be written.",
             f"{error.strerror or error}.",
             "Check the free space and the rights of that folder, or choose another one.",
