@@ -89,9 +89,8 @@ def bulk_ct(labels: sitk.Image, table: BulkTable, names: Mapping[int, str] | Non
             f"{_listed(sorted(table.by_name)) or '–'}.",
             "Add a row label,name,hu for each to a copy of the table.",
         )
-    values = np.array([hu[int(value)] for value in present])
-    ct = values[np.searchsorted(present, array)]
-    return image_from_array(np.rint(ct).astype(np.int16), labels)
+    values = np.rint([hu[int(value)] for value in present]).astype(np.int16)
+    return image_from_array(values[np.searchsorted(present, array)], labels)
 
 
 def water_ct(body: sitk.Image) -> sitk.Image:
