@@ -142,6 +142,15 @@ def test_the_manifest_waits_for_the_last(cohort, tmp_path):
     assert len(manifest(tmp_path / "out")["cases"]) == 5
 
 
+def test_results_of_an_earlier_model_are_not_called_the_new_ones(cohort, tmp_path):
+    first, second = (centre_model(weights_sha256=letter * 64) for letter in "ab")
+    synthesize_cohort(first, cohort, tmp_path / "out", device="cpu")
+    for number, letter in enumerate("ab"):
+        rank = Rank(number, 2, number, 2)
+        synthesize_cohort(second, cohort, tmp_path / "out", device="cpu", overwrite=True, rank=rank)
+        assert manifest(tmp_path / "out")["model"]["weights_sha256"] == letter * 64
+
+
 def test_options_that_mean_one_image_are_refused(cohort, tmp_path):
     with pytest.raises(UserError, match="cannot be that of every case"):
         synthesize_cohort(centre_model(), cohort, tmp_path / "out", mask="mask.nii.gz")

@@ -197,7 +197,11 @@ def _join(cases: Sequence[Case], folder: Path, settings: Mapping[str, Any], rank
     """Write the manifest if all cases have come to their end; return its path."""
     manifest = folder / MANIFEST
     records = [_record(folder, case) for case in cases]
-    if all(record is not None and record["state"] != BEGUN for record in records):
+    if all(
+        # those of an earlier model are about to be replaced by another process
+        record is not None and record["state"] != BEGUN and all(record.get(key) == settings[key] for key in settings)
+        for record in records
+    ):
         kept = ("case", "input", "output", "state", "error", "warnings", "seconds")
         found = [{key: record[key] for key in kept if key in record} for record in records if record is not None]
         own = folder / RECORDS / f"manifest.{rank.number}.json"  # two processes may end at once
