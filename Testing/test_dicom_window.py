@@ -1,4 +1,4 @@
-"""The DICOM button of MRtoCT: the MR's own slices are found again, a real job writes the series, nothing is replaced."""
+"""The DICOM button of MRtoCT: the MR's own slices are found, a real job writes the series, nothing is replaced."""
 
 from pathlib import Path
 
