@@ -304,3 +304,19 @@ def test_the_command_plants_logs_and_goes_on(tmp_path, capsys):
     assert "no template 'c'" in capsys.readouterr().err
     assert run(*at, "--random", 1, "--overwrite", "--classes", "six") == 2
     assert "holds 6, which the table six does not know" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_on_an_oblique_grid_a_nodule_keeps_place_size_and_direction(seed):
+    image = random_grid_image(np.zeros((40, 44, 48), np.uint8), seed)
+    image.SetSpacing((1.0, 1.3, 1.7))
+    ground = Ground(image, SEVEN, ANYWHERE)
+    rod = on_grid(np.pad(np.ones((4, 4, 24), np.uint8), 1), (1, 1, 1), (-12.5, -2.5, -2.5))  # 24 mm long, left to right
+    wanted = np.array(image.TransformIndexToPhysicalPoint((24, 22, 20))) * (-1, -1, 1) + 0.3
+    planted = plant_at(ground, Template("rod", rod, {}), wanted)
+    voxels = np.argwhere(sitk.GetArrayFromImage(ground.image()) == 5)[:, ::-1]
+    places = np.array([image.TransformIndexToPhysicalPoint(voxel.tolist()) for voxel in voxels]) * (-1, -1, 1)
+    assert np.linalg.norm(places.mean(axis=0) - wanted) < 1.5
+    assert abs(planted.volume_mm3 - 4 * 4 * 24) <= 1.0 * 1.3 * 1.7 / 2 + 1e-6
+    axis = np.linalg.svd(places - places.mean(axis=0))[2][0]
+    assert abs(axis[0]) > 0.99 and np.ptp(places @ axis) == pytest.approx(23, abs=2.5)

@@ -23,6 +23,7 @@ from synthct.data.whole_folder import whole_folder
 from synthct.errors import UserError
 from synthct.labels.templates import Template
 from synthct.volumes.read import read_image
+from synthct.volumes.write import write_image
 from synthct.whole_file import write_whole
 
 FORMAT = 1
@@ -54,12 +55,11 @@ def add_templates(library: Path | str, templates: Sequence[Template], overwrite:
         )
     for template in templates:
         with whole_folder(root / template.name) as folder:
-            sitk.WriteImage(template.shape, str(folder / SHAPE), True)
+            write_image(template.shape, folder / SHAPE)
             content = {"format": FORMAT, "name": template.name, **template.facts}
             write_whole(folder / FACTS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
             if template.preview is not None:
-                picture = sitk.GetImageFromArray(np.ascontiguousarray(template.preview), isVector=True)
-                sitk.WriteImage(picture, str(folder / PREVIEW))
+                _write_picture(template.preview, folder / PREVIEW)
     _write_index(root)
     return [template.name for template in templates]
 
@@ -239,6 +239,13 @@ def _unpack(source: Path, root: Path) -> None:
         raise UserError(f"{source} does not exist.", todo="Check the path.") from error
     except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, OSError) as error:
         raise UserError(f"{source} cannot be unpacked.", f"{error}.", "Fetch it again.") from error
+
+
+def _write_picture(picture: np.ndarray, path: Path) -> None:
+    try:
+        sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(picture), isVector=True), str(path))
+    except RuntimeError as error:
+        raise UserError(f"{path} cannot be written.", "The disk may be full.", "Make room.") from error
 
 
 def _picture(path: Path) -> np.ndarray | None:
