@@ -112,17 +112,17 @@ CASES = {
     "neighbours": (convolving_model, {"neighbours": 2}, ("axial",)),
     "three planes": (convolving_model, {"planes": ["axial", "coronal", "sagittal"]}, ("axial", "coronal", "sagittal")),
     "own spacing": (convolving_model, {"spacing": [1.3, 1.3, 2.0]}, ("axial",)),
-    "windows": (convolving_model, {"size": (16, 16, 16)}, ("axial",)),
+    "windows": (convolving_model, {"size": (8, 16, 16)}, ("axial",)),
 }
 
 
-EDIT = (slice(20, 23), slice(30, 34), slice(40, 45))
-REACH = 10.0
+EDIT = (slice(12, 15), slice(18, 22), slice(20, 25))
+REACH = 6.0
 
 
 def edited(seed):
     """Labels before and after an edit of 3 × 4 × 5 voxels."""
-    before = blocks(seed, (40, 60, 64))
+    before = blocks(seed, (26, 40, 44))
     after = before.copy()
     after[EDIT] = np.where(before[EDIT] == 3, 5, 3)
     return before, after
@@ -152,7 +152,7 @@ def test_an_edit_changes_its_surroundings_alone(case, grid):
     if grid == "upright" and case in ("slices", "neighbours"):
         aside = model.card["neighbours"]
         seen = np.zeros(before.shape, bool)
-        seen[20 - aside : 23 + aside] = True
+        seen[12 - aside : 15 + aside] = True
         assert np.array_equal(found[~seen], kept[~seen])
         anew = seen & (distance <= REACH / 2)
     assert np.abs(found - whole)[anew].max() <= 1
@@ -184,7 +184,7 @@ def test_a_local_update_of_what_the_model_made_is_the_whole_one():
     before, after = (upright(sitk.GetImageFromArray(array)) for array in edited(seed=2))
     previous = translate(before, model, device="cpu")
     whole = sitk.GetArrayFromImage(translate(after, model, device="cpu")).astype(int)
-    found = sitk.GetArrayFromImage(local_update(before, after, previous, model, reach_mm=30, device="cpu"))
+    found = sitk.GetArrayFromImage(local_update(before, after, previous, model, reach_mm=25, device="cpu"))
     assert (whole != sitk.GetArrayFromImage(previous)).any()
     assert np.abs(found - whole).max() <= 1
 
@@ -216,7 +216,7 @@ def trained(tmp_path_factory):
     tiny_cohort(folder / "raw", cases=3, shape=(12, 40, 44), labels=7)
     words = ["train", "--preset", "synthct-labels-unet", "--cohort", str(folder / "raw" / "cohort.json")]
     words += ["--run", str(folder / "run"), "--device", "cpu", "--spacing", "null", "--size", "[32, 32]"]
-    words += ["--generator.width", "8-16", "--steps", "60", "--steps_per_epoch", "30", "--ema", "null"]
+    words += ["--generator.width", "8-16", "--steps", "40", "--steps_per_epoch", "20", "--ema", "null"]
     assert main([*words, "--neighbours", "1", "--optimisers.generator.lr", "0.01"]) == 0
     return folder / "run"
 

@@ -82,7 +82,7 @@ def synthesize_cohort(
         "model": {"name": model.card["name"], "weights_sha256": model.card.get("weights_sha256")},
         "options": {"mask": mask, "planes": list(planes) if planes else None},
     }
-    cases = cohort.used.cases
+    cases = cohort.for_task(model.card.get("task", "mr-to-ct")).used.cases
     own = cases[rank.number :: rank.world]
     failed: dict[str, str] = {}
     with FolderLock(folder / RECORDS / f"process{rank.number}of{rank.world}"):
