@@ -44,6 +44,7 @@ def test_interpolation_uses_known_slices_only():
 
 def test_every_patient_is_tested_once_and_finished_runs_are_kept(tmp_path):
     cohort = tiny_cohort(tmp_path / "data", cases=4)
+    cohort_cts = {case.id: case.ct for case in cohort}
     recipes = [tiny_recipe("regression", steps=4), tiny_recipe("gan", steps=2)]
     starts = {"tiny-gan": "tiny-regression"}
     splitter = by_folds(2, 0)
@@ -59,7 +60,11 @@ def test_every_patient_is_tested_once_and_finished_runs_are_kept(tmp_path):
     for method, scores in comparison.scores.items():
         assert sorted(scores) == sorted(case.id for case in cohort), method
         assert all(math.isfinite(score.values["mae_hu"]) for score in scores.values())
-    assert (tmp_path / "out" / "fold1" / "tiny-gan" / "test").is_dir()
+    for path in (tmp_path / "out").glob("fold*/tiny-gan/test/*.nii.gz"):
+        synthetic, ct = (sitk.ReadImage(str(image)) for image in (path, cohort_cts[path.name.split(".")[0]]))
+        assert synthetic.GetOrigin() == pytest.approx(ct.GetOrigin()) and synthetic.GetSize() == ct.GetSize()
+        assert synthetic.GetDirection() == pytest.approx(ct.GetDirection())
+    assert len(list((tmp_path / "out").glob("fold*/tiny-gan/test/*.nii.gz"))) == len(cohort_cts)
     lookup = np.mean([score.values["mae_hu"] for score in comparison.scores[LOOKUP].values()])
     constant = np.mean([score.values["mae_hu"] for score in comparison.scores[CONSTANT].values()])
     assert lookup < 0.7 * constant  # a phantom's tissues differ in the MR

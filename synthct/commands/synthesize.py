@@ -19,9 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a run folder or a model folder; repeat for the uncertainty of several models",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--input", type=Path, metavar="IMAGE", help="MR or label map: an image file or DICOM folder"
-    )
+    source.add_argument("--input", type=Path, metavar="IMAGE", help="MR or label map: an image file or DICOM folder")
     source.add_argument(
         "--cohort",
         type=Path,

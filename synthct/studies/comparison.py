@@ -31,8 +31,10 @@ from synthct.synthesis.model_file import Model, load_model
 from synthct.synthesis.prepared import axial_image, translate_prepared
 from synthct.training.run import resume, train
 from synthct.volumes.bulk import water_ct
+from synthct.volumes.geometry import image_from_array, to_axial
 from synthct.volumes.hu import AIR_HU
 from synthct.volumes.lookup import IntensityLookup
+from synthct.volumes.read import read_image
 from synthct.volumes.scaling import make_scaling
 from synthct.volumes.write import write_image
 
@@ -124,7 +126,7 @@ def compare(
             run = fold / recipe.name
             start = fold / (starts or {})[recipe.name] if recipe.name in (starts or {}) else None
             seconds[recipe.name] += _train(recipe, prepared, run, split, device, start, events)
-            found, taken = _test(recipe.name, run, volumes, split, device, events)
+            found, taken = _test(recipe.name, run, prepared, volumes, split, device, events)
             _add(scores, found)
             times.setdefault(recipe.name, []).extend(taken)
     for method, by_case in scores.items():
@@ -172,9 +174,17 @@ def _train(
 
 
 def _test(
-    name: str, run: Path, volumes: Mapping[str, Volume], split: Split, device: str, events: Events
+    name: str,
+    run: Path,
+    cohort: Cohort,
+    volumes: Mapping[str, Volume],
+    split: Split,
+    device: str,
+    events: Events,
 ) -> tuple[dict[str, dict[str, Scores]], list[VolumeTime]]:
     """Score the model of ``run`` on what ``split`` holds out; slabs also with the MR's slices shuffled.
+
+    The synthetic CTs are written on the grid of the prepared CTs, turned to axial.
 
     Returns the scores by method and case, and the time that each case took.
     """
@@ -182,6 +192,7 @@ def _test(
     found: dict[str, dict[str, Scores]] = {name: {}}
     times = []
     chosen = str(choose_device(device))
+    cts = {case.id: case for case in cohort}
     for case in split.test:
         volume = volumes[case]
         ct, mask = np.asarray(volume.ct), test_mask(volume, split)
@@ -190,7 +201,8 @@ def _test(
         started = time.perf_counter()
         synthetic = _translated(mr, body, volume, model, chosen, events)
         times.append(VolumeTime(time.perf_counter() - started, mr.size, chosen))
-        write_image(axial_image(synthetic, volume.spacing), run / "test" / f"{case}.nii.gz", overwrite=True)
+        place = to_axial(read_image(cts[case].ct, cts[case].ct_series))
+        write_image(image_from_array(synthetic, place), run / "test" / f"{case}.nii.gz", overwrite=True)
         found[name][case] = _scores(volume, ct, synthetic, mask)
         if split.slabs:
             order = np.random.default_rng(0).permutation(len(mr))
