@@ -127,3 +127,9 @@ def test_recipe_keys_become_overrides():
         overrides_from(["--batch"])
     with pytest.raises(UserError, match="not understood"):
         overrides_from(["batch", "4"])
+
+
+def test_options_of_the_uncertainty_are_refused_without_it(pair, capsys):
+    words = ["synthesize", "--model", "m", "--input", str(pair / "ct.nii.gz"), "--output", str(pair / "new.nii.gz")]
+    assert main([*words, "--samples", "4", "--flips", "head-foot"]) == 2
+    assert "--samples and --flips would do nothing" in " ".join(capsys.readouterr().err.split())

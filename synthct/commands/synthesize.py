@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synthct.commands.uncertainty_options import add_uncertainty_options
+from synthct.commands.uncertainty_options import add_uncertainty_options, refuse_without_uncertainty
 from synthct.errors import UserError
 from synthct.events import Events
 
@@ -73,6 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
+    refuse_without_uncertainty(options)
     if options.cohort is not None:
         _run_cohort(options, events)
         return
