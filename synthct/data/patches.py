@@ -12,6 +12,7 @@ from torch import Tensor
 from synthct.data.cache import Volume
 from synthct.data.patch_augmentation import change_patch, draw_patch_change
 from synthct.data.pieces import Piece, Ranges, pieces_of
+from synthct.data.shuffling import ShuffledEpochs
 from synthct.errors import UserError
 from synthct.recipe import Data
 
@@ -77,7 +78,7 @@ class PatchBatches:
                 for number, count in enumerate(math.prod(body.cells(self._size)) for body in self._bodies)
             ]
         )
-        self._orders: dict[tuple[int, int], np.ndarray] = {}
+        self._order = ShuffledEpochs(seed, len(self._items))
 
     @property
     def patches(self) -> int:
@@ -129,12 +130,7 @@ class PatchBatches:
 
     def _body(self, position: int, stream: int) -> int:
         """Return the number of the body at ``position`` of the endless row of shuffled epochs."""
-        epoch, place = divmod(position, self.patches)
-        key = (epoch, stream)
-        if key not in self._orders:
-            self._orders = {k: v for k, v in self._orders.items() if abs(k[0] - epoch) < 2}
-            self._orders[key] = np.random.default_rng([self._seed, epoch, stream]).permutation(self._items[:, 0])
-        return int(self._orders[key][place])
+        return int(self._items[self._order.at(position, stream), 0])
 
 
 class _Body:

@@ -15,6 +15,7 @@ from torch import Tensor
 from synthct.data.augmentation import Change, change_intensity, cut, draw_change
 from synthct.data.cache import Volume
 from synthct.data.pieces import Piece, Ranges, pieces_of
+from synthct.data.shuffling import ShuffledEpochs
 from synthct.data.voxel_size import in_larger_voxels
 from synthct.errors import UserError
 from synthct.recipe import Data
@@ -76,7 +77,7 @@ class SliceBatches:
                 f"The body covers less than {MIN_BODY_FRACTION:.0%} of every one.",
                 "Look at the masks, or set `data.body_only` to false.",
             )
-        self._orders: dict[tuple[int, int], np.ndarray] = {}
+        self._order = ShuffledEpochs(seed, len(self._items))
 
     @property
     def slices(self) -> int:
@@ -124,12 +125,7 @@ class SliceBatches:
 
     def _item(self, position: int, stream: int) -> np.ndarray:
         """Return piece, plane and slice number at ``position`` of the endless row of shuffled epochs."""
-        epoch, place = divmod(position, self.slices)
-        key = (epoch, stream)
-        if key not in self._orders:
-            self._orders = {k: v for k, v in self._orders.items() if abs(k[0] - epoch) < 2}
-            self._orders[key] = np.random.default_rng([self._seed, epoch, stream]).permutation(self.slices)
-        item: np.ndarray = self._items[self._orders[key][place]]
+        item: np.ndarray = self._items[self._order.at(position, stream)]
         return item
 
     def _cut(

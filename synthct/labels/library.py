@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from synthct.archive import opened_zip
 from synthct.data.whole_folder import whole_folder
 from synthct.errors import UserError
 from synthct.labels.templates import Template
@@ -222,11 +223,9 @@ def _write_index(root: Path) -> None:
 
 def _unpack(source: Path, root: Path) -> None:
     try:
-        with zipfile.ZipFile(source) as archive:
+        with opened_zip(source) as archive:
             for info in archive.infolist():
                 path = PurePosixPath(info.filename.replace("\\", "/"))
-                if path.is_absolute() or ".." in path.parts:
-                    raise UserError(f"{source} is not unpacked.", f"It holds {info.filename}, which leads out of it.")
                 if len(path.parts) != 2 or path.name not in _LARGEST or not _NAME.fullmatch(path.parts[0]):
                     continue
                 if info.file_size > _LARGEST[path.name]:
@@ -235,9 +234,7 @@ def _unpack(source: Path, root: Path) -> None:
                 target.parent.mkdir(exist_ok=True)
                 with archive.open(info) as content, open(target, "wb") as copy:
                     copy.write(content.read(_LARGEST[path.name]))
-    except FileNotFoundError as error:
-        raise UserError(f"{source} does not exist.", todo="Check the path.") from error
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+    except OSError as error:
         raise UserError(f"{source} cannot be unpacked.", f"{error}.", "Fetch it again.") from error
 
 

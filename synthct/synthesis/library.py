@@ -7,17 +7,16 @@ have the hash that its card tells.
 
 from __future__ import annotations
 
-import lzma
 import re
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from synthct.archive import opened_zip
 from synthct.errors import UserError
 from synthct.synthesis.card import CARD, PICKLES, WEIGHTS, model_folder, parse_card
 from synthct.synthesis.models_folder import installed_folder, installed_folders, is_model_name, models_folder
@@ -180,38 +179,26 @@ def _check_weights(folder: Path, card: Mapping[str, Any], origin: Path) -> None:
 
 def _unpack(source: Path, target: Path) -> None:
     """Copy the card and the weights out of an archive, after a look at everything else in it."""
-    try:
-        with zipfile.ZipFile(source) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
-            for name in names:
-                path = PurePosixPath(name.replace("\\", "/"))
-                if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
-                    raise UserError(
-                        f"{source} is not unpacked.", f"It holds {name}, a path that leads out of its folder."
-                    )
-                if path.suffix.lower() in PICKLES:
-                    raise UserError(
-                        f"{source} is not unpacked.",
-                        f"It holds {name}, a pickle, which can run any program when it is loaded.",
-                        f"Ask for a model folder with {CARD} and {WEIGHTS}.",
-                    )
-            cards = [name for name in names if PurePosixPath(name).name == CARD]
-            if len(cards) != 1:
+    with opened_zip(source, "Give a model folder, a run folder or a .zip file.") as archive:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        for name in names:
+            if PurePosixPath(name).suffix.lower() in PICKLES:
                 raise UserError(
-                    f"{source} holds {len(cards)} models.", f"One {CARD} is expected, with {WEIGHTS} beside it."
+                    f"{source} is not unpacked.",
+                    f"It holds {name}, a pickle, which can run any program when it is loaded.",
+                    f"Ask for a model folder with {CARD} and {WEIGHTS}.",
                 )
-            for file in (CARD, WEIGHTS):
-                member = str(PurePosixPath(cards[0]).with_name(file))
-                if member not in names:
-                    raise UserError(f"{source} has no {member}.", todo="Fetch the whole archive again.")
-                with archive.open(member) as content, open(target / file, "wb") as copy:
-                    _copy(content, copy, LARGEST[file], f"{member} of {source}")
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"{source} cannot be unpacked.", f"{error}.", "Fetch it again.") from error
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{source} does not exist.", todo="Give a model folder, a run folder or a .zip file."
-        ) from error
+        cards = [name for name in names if PurePosixPath(name).name == CARD]
+        if len(cards) != 1:
+            raise UserError(
+                f"{source} holds {len(cards)} models.", f"One {CARD} is expected, with {WEIGHTS} beside it."
+            )
+        for file in (CARD, WEIGHTS):
+            member = str(PurePosixPath(cards[0]).with_name(file))
+            if member not in names:
+                raise UserError(f"{source} has no {member}.", todo="Fetch the whole archive again.")
+            with archive.open(member) as content, open(target / file, "wb") as copy:
+                _copy(content, copy, LARGEST[file], f"{member} of {source}")
 
 
 def _copy(content: IO[bytes], copy: IO[bytes], largest: int, name: str) -> None:
