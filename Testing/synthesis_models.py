@@ -12,6 +12,18 @@ from torch import nn
 from synthct.synthesis.model_file import Model
 
 WINDOW = {"name": "ct-window", "low": -1024.0, "high": 3000.0}
+TINY_CARD = {
+    "name": "tiny",
+    "network": {"name": "unet", "width": "4-8"},
+    "in_channels": 1,
+    "out_channels": 1,
+    "input_scaling": {"name": "mr-percentile", "low": 0.5, "high": 99.5},
+    "target_scaling": WINDOW,
+    "size": [32, 32],
+    "hu_range": [-1024, 2000],
+    "body_only": True,
+}
+"""What `save_model` wants to know of a U-Net that only has to run."""
 
 
 class Centre(nn.Module):

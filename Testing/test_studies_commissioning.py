@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from phantoms import write_phantom_cohort
-from synthesis_models import WINDOW
+from synthesis_models import TINY_CARD
 
 from synthct.__main__ import main
 from synthct.data.cohort import Cohort, read_cohort
@@ -22,17 +22,6 @@ from synthct.synthesis.model_file import save_model
 from synthct.volumes.ct_origin import ct_origin
 from synthct.volumes.read import read_image
 
-CARD = {
-    "name": "tiny",
-    "network": {"name": "unet", "width": "4-8"},
-    "in_channels": 1,
-    "out_channels": 1,
-    "input_scaling": {"name": "mr-percentile", "low": 0.5, "high": 99.5},
-    "target_scaling": WINDOW,
-    "size": [32, 32],
-    "hu_range": [-1024, 2000],
-    "body_only": True,
-}
 LOOSE = "criteria:\n- {score: mae_hu, at_most: 1000000}\n- {score: dice_bone, statistic: every, at_least: 0}\n"
 WATER = "water_equivalent: {angles: [0, 90], ray_mm: 8}\n"
 
@@ -42,7 +31,7 @@ def made(tmp_path_factory):
     """A cohort of two phantoms, a model that never learned, tolerances that hold, and the commissioning of these."""
     folder = tmp_path_factory.mktemp("commissioning")
     cohort = read_cohort(write_phantom_cohort(folder / "data", 2, (8, 32, 36)))
-    model = save_model(folder / "model", build_network(CARD["network"], 1, 1, seed=1), CARD)
+    model = save_model(folder / "model", build_network(TINY_CARD["network"], 1, 1, seed=1), TINY_CARD)
     (folder / "tolerances.yaml").write_text(LOOSE + WATER)
     origin = {"scanner": "Scanner A", "training": "Scanner B, 120 kV"}
     result = commission(
@@ -88,7 +77,7 @@ def test_verify_finds_what_has_changed_and_nothing_else(made, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(folder / "out", out)
     assert verify(out, model) == [] and verify(out, model, folder / "tolerances.yaml") == []
-    other = save_model(tmp_path / "model", build_network(CARD["network"], 1, 1, seed=2), CARD)
+    other = save_model(tmp_path / "model", build_network(TINY_CARD["network"], 1, 1, seed=2), TINY_CARD)
     assert {what for what, _, _ in verify(out, other)} == {"weights sha256", "card sha256"}
     (out / "tolerances.yaml").write_text(LOOSE.replace("1000000", "2000000") + WATER)
     assert [what for what, _, _ in verify(out, model)] == ["tolerances sha256"]

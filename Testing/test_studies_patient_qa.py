@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from phantoms import phantom_pair
-from synthesis_models import WINDOW
+from synthesis_models import TINY_CARD
 from training_recipes import tiny_cohort, tiny_recipe
 
 from synthct.__main__ import main
@@ -23,17 +23,6 @@ from synthct.volumes.geometry import grid_of, image_from_array
 from synthct.volumes.signal_voids import signal_voids
 
 SHAPE = (16, 60, 64)
-CARD = {
-    "name": "tiny",
-    "network": {"name": "unet", "width": "4-8"},
-    "in_channels": 1,
-    "out_channels": 1,
-    "input_scaling": {"name": "mr-percentile", "low": 0.5, "high": 99.5},
-    "target_scaling": WINDOW,
-    "size": [32, 32],
-    "hu_range": [-1024, 2000],
-    "body_only": True,
-}
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +37,8 @@ def patient():
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, patient):
     folder = tmp_path_factory.mktemp("model")
-    network = build_network(CARD["network"], 1, 1, seed=1)
-    return load_model(save_model(folder, network, {**CARD, "statistics": patient[4]}))
+    network = build_network(TINY_CARD["network"], 1, 1, seed=1)
+    return load_model(save_model(folder, network, {**TINY_CARD, "statistics": patient[4]}))
 
 
 def ball(image, centre, radius_mm):
