@@ -19,6 +19,7 @@ from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
 from synthct.scene.exchange import hand_over, job_error, remove_images, renamed
+from synthct.scene.following import Following
 from synthct.scene.jobs import Job
 from synthct.scene.plots import add_line, column, show_chart
 from synthct.scene.session import Session
@@ -56,16 +57,13 @@ class DepthSection:
         parameters: Callable[[], Any],
     ) -> None:
         self.angle_box, self.table_edit, self.button, self.label = angle_box, table_edit, button, label
-        self.job: Job | None = None
         self._session, self._parameters = session, parameters
         self._nodes: list[slicer.vtkMRMLScalarVolumeNode] = []
         self._names: dict[Path, str] = {}
         table_edit.filters = ctk.ctkPathLineEdit.Files
         table_edit.nameFilters = ["Tables (*.csv)"]
         table_edit.connect("currentPathChanged(QString)", self._on_path)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(200)
-        self._timer.connect("timeout()", self._on_timer)
+        self._following = Following(self._on_end)
         button.connect("clicked(bool)", self._on_button)
         self.update()
 
@@ -79,6 +77,11 @@ class DepthSection:
         if path != self.table:
             self.table_edit.currentPath = path
 
+    @property
+    def job(self) -> Job | None:
+        """What runs now, or None."""
+        return self._following.job
+
     def update(self) -> None:
         """Show whether there are two CTs to compare, and whether a job runs."""
         parameters = self._parameters()
@@ -90,11 +93,9 @@ class DepthSection:
 
     def close(self) -> None:
         """End a job that runs; nothing of it comes into the scene."""
-        self._timer.stop()
-        if self.job is not None:
-            self.job.cancel()
-            remove_images(self.job.folder.parent)
-            self.job = None
+        job = self._following.cancel()
+        if job is not None:
+            remove_images(job.folder.parent)
         self._say("")
 
     def _on_path(self, _path: str = "") -> None:
@@ -108,8 +109,7 @@ class DepthSection:
             return
         try:
             if packages.ensure("MR to CT"):
-                self.job = self._start()
-                self._timer.start()
+                self._following.follow(self._start())
                 self._say(_("The rays are being followed …"))
         except UserError as error:
             self._say_error(error)
@@ -126,15 +126,7 @@ class DepthSection:
         options |= {"angles": int(self.angle_box.value), "output": folder / "depth.csv"}
         return Job.start("depth", options, folder / "depth")
 
-    def _on_timer(self) -> None:
-        job = self.job
-        if job is None:
-            return
-        job.poll()
-        if not job.finished:
-            return
-        self._timer.stop()
-        self.job = None
+    def _on_end(self, job: Job) -> None:
         if job.state == "done" and job.result is not None:
             self._show(job)
         else:

@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
+from synthct.scene.following import Following
 from synthct.scene.jobs import Job
 from synthct.scene.nodes import image_from_node
 from synthct.scene.session import Session
@@ -112,14 +113,16 @@ class DicomExport:
         chosen: Callable[[], slicer.vtkMRMLScalarVolumeNode | None],
     ) -> None:
         self.button, self.axial_box, self.label = button, axial_box, label
-        self.job: Job | None = None
         self._session, self._chosen = session, chosen
         self._name = ""
-        self._timer = qt.QTimer()
-        self._timer.setInterval(100)
-        self._timer.connect("timeout()", self._on_timer)
+        self._following = Following(self._on_end)
         button.connect("clicked(bool)", self._on_button)
         self.update()
+
+    @property
+    def job(self) -> Job | None:
+        """What runs now, or None."""
+        return self._following.job
 
     def update(self) -> None:
         """Show whether there is something to export, and whether an export runs."""
@@ -130,10 +133,7 @@ class DicomExport:
 
     def close(self) -> None:
         """End an export that runs; what it has written so far is removed by the job."""
-        self._timer.stop()
-        if self.job is not None:
-            self.job.cancel()
-            self.job = None
+        self._following.cancel()
 
     def _on_button(self, _clicked: bool = False) -> None:
         if self.job is not None:
@@ -173,23 +173,14 @@ class DicomExport:
             return
         self._name = node.GetName()
         output = new_path_in(parent, f"{self._name} DICOM")
-        self.job = start_export(node, output, self._session, files, like, self.axial_box.checked)
+        self._following.follow(start_export(node, output, self._session, files, like, self.axial_box.checked))
         self.label.text = html.escape(_("Writing {folder}").format(folder=output))
-        self._timer.start()
 
     def _folder(self, title: str) -> Path | None:
         chosen = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title)
         return Path(chosen) if chosen else None
 
-    def _on_timer(self) -> None:
-        job = self.job
-        if job is None:
-            return
-        job.poll()
-        if not job.finished:
-            return
-        self._timer.stop()
-        self.job = None
+    def _on_end(self, job: Job) -> None:
         lines = [f"<span style='color:#b9770e'>{html.escape(text)}</span>" for text in job.warnings]
         if job.state == "done" and job.result is not None:
             text = _("{slices} DICOM slices are in {folder}.").format(

@@ -18,6 +18,7 @@ from synthct.scene import packages
 from synthct.scene.cards import error_html
 from synthct.scene.dicom_export import new_path_in
 from synthct.scene.exchange import hand_over, job_error, remove_images
+from synthct.scene.following import Following
 from synthct.scene.jobs import Job
 from synthct.scene.session import Session
 from synthct.scene.studies import INPUT_REFERENCE, MODEL_ATTRIBUTE
@@ -94,16 +95,18 @@ class ResultCheck:
         chosen: Callable[[], Result],
     ) -> None:
         self.button, self.report_button, self.label = button, report_button, label
-        self.job: Job | None = None
         self.report: Path | None = None
         self._session, self._chosen = session, chosen
         self._names: dict[Path, str] = {}
-        self._timer = qt.QTimer()
-        self._timer.setInterval(200)
-        self._timer.connect("timeout()", self._on_timer)
+        self._following = Following(self._on_end)
         button.connect("clicked(bool)", self._on_button)
         report_button.connect("clicked(bool)", self._on_report)
         self.update()
+
+    @property
+    def job(self) -> Job | None:
+        """What runs now, or None."""
+        return self._following.job
 
     def start(self) -> None:
         """Examine the chosen result; what cannot be examined is said by the label."""
@@ -113,21 +116,18 @@ class ResultCheck:
             self.label.text = html.escape(result.lacking)
             return
         try:
-            self.job = self._start(result)
+            self._following.follow(self._start(result))
         except UserError as error:
             self.label.text = error_html(error)
         else:
             self.label.text = _("The result is being checked without a CT …")
-            self._timer.start()
         self.update()
 
     def forget(self) -> None:
         """End an examination that is under way and take what was found off the window: another result is coming."""
-        self._timer.stop()
-        if self.job is not None:
-            self.job.cancel()
-            remove_images(self.job.folder.parent)
-            self.job = None
+        job = self._following.cancel()
+        if job is not None:
+            remove_images(job.folder.parent)
         self.report = None
         self.label.text = ""
         self.update()
@@ -167,15 +167,7 @@ class ResultCheck:
             self.label.text = error_html(error)
             self.update()
 
-    def _on_timer(self) -> None:
-        job = self.job
-        if job is None:
-            return
-        job.poll()
-        if not job.finished:
-            return
-        self._timer.stop()
-        self.job = None
+    def _on_end(self, job: Job) -> None:
         remove_images(job.folder.parent)  # the report, which holds pictures of them, goes with the session
         if job.state == "done" and job.result is not None:
             self.report = Path(job.options["output"])

@@ -1,0 +1,56 @@
+"""One job at a time, looked at by a timer, so that no window waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import qt
+
+from synthct.scene.jobs import Job
+
+_INTERVAL_MS = 100
+
+
+class Following:
+    """Follows a job and hands it over once it has finished.
+
+    Parameters
+    ----------
+    on_end
+        Called with the finished job, which is no longer followed then.
+
+    Attributes
+    ----------
+    job
+        What is followed, or None.
+    """
+
+    def __init__(self, on_end: Callable[[Job], None]) -> None:
+        self.job: Job | None = None
+        self._on_end = on_end
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_INTERVAL_MS)
+        self._timer.connect("timeout()", self._on_timer)
+
+    def follow(self, job: Job) -> None:
+        """Look at ``job`` from now on."""
+        self.job = job
+        self._timer.start()
+
+    def cancel(self) -> Job | None:
+        """Ask the job to end and look at it no more; return it, if there was one."""
+        self._timer.stop()
+        job, self.job = self.job, None
+        if job is not None:
+            job.cancel()
+        return job
+
+    def _on_timer(self) -> None:
+        job = self.job
+        if job is None:
+            return
+        job.poll()
+        if job.finished:
+            self._timer.stop()
+            self.job = None
+            self._on_end(job)
