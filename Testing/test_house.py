@@ -24,6 +24,7 @@ FLOORS = {
     "scene": 1,
 }
 SIDEWAYS = {("labels", "data")}
+SEEN_BY_SCENE = {"volumes", "labels"}
 APPLICATION = {"slicer", "vtk", "vtkmodules", "qt", "ctk"}
 HEAVY = {"torch", "monai", "lightning_fabric", "lightning"}
 SLOW = HEAVY | {"matplotlib", "scipy", "nibabel", "pydicom", "SimpleITK", "numpy"}
@@ -54,7 +55,7 @@ def test_imports_run_downwards(path):
         if top != "synthct" or not rest or room not in FLOORS or rest[0] not in FLOORS or rest[0] == room:
             continue
         if room == "scene":
-            assert rest[0] == "volumes", f"{path}: the scene speaks to {rest[0]} through jobs only"
+            assert rest[0] in SEEN_BY_SCENE, f"{path}: the scene speaks to {rest[0]} through jobs only"
         else:
             assert rest[0] != "scene", f"{path} imports the scene"
             assert FLOORS[rest[0]] < FLOORS[room] or (room, rest[0]) in SIDEWAYS, f"{path} imports {name}"
@@ -64,6 +65,8 @@ def test_what_slicer_loads_imports_no_heavy_package():
     for path in [*python_files("synthct/scene"), *(ROOT / name / f"{name}.py" for name in MODULES)]:
         if path.exists():
             assert not {name.split(".")[0] for name in imported(path, top_level_only=True)} & HEAVY, path
+    for path in python_files("synthct/labels", "synthct/volumes"):  # what the scene calls in Slicer itself
+        assert not {name.split(".")[0] for name in imported(path)} & HEAVY, path
 
 
 def test_networks_read_no_files_and_methods_know_no_data():
