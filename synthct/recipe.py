@@ -40,6 +40,8 @@ class Preparation:
 
 LABEL_TASK = "label-to-ct"
 """The task of a recipe whose network's input is a label map."""
+NOISE_TASK = "noise-to-ct"
+"""The task of a recipe whose generator is fed noise and gives images, alone or with the mask that belongs to each."""
 PerAxis = float | tuple[float, float, float]
 """A range for each of x (left-right), y (front-back) and z (along the body), or one number; each key says what for."""
 
@@ -143,6 +145,16 @@ class Data:
     input_scaling: Options = field(default_factory=lambda: {"name": "umea-mr"})
     target_scaling: Options = field(default_factory=lambda: {"name": "umea-ct"})
     augmentation: Augmentation = field(default_factory=Augmentation)
+    fit: Literal["crop", "centre", "resize"] = "crop"
+    """From noise only: how an image comes to `size`. ``crop``: windows at random places; ``centre``: the middle;
+    smaller images are padded. ``resize``: the whole image, image linear and mask nearest (row C2)."""
+    masks: Literal["none", "channel", "joined"] = "none"
+    """From noise only: the case's mask as a second channel (``channel``), or its slices after the image's along z in
+    one channel (``joined``, row C2: the first entry of `size` then counts both)."""
+    mask_scaling: Options = field(default_factory=lambda: {"name": "hagan-mask-binary"})
+    """From noise only: ``hagan-mask-binary`` takes masks of 0 and 1, ``hagan-mask`` those of 0, 1 and 2 (row C2)."""
+    classes: tuple[str, ...] = ()
+    """From noise only: values of the cases' ``diagnosis`` that the generator is told; none: it is told nothing."""
 
     def __post_init__(self) -> None:
         _at_least("data.size", self.size, 1)
@@ -166,6 +178,10 @@ class Data:
                 "A 3D patch has no plane; its slices are counted along the body.",
                 "Set it to [axial].",
             )
+
+
+FROM_NOISE_ONLY = ("fit", "masks", "mask_scaling", "classes")
+"""Keys of `Data` that mean something for `NOISE_TASK` alone."""
 
 
 @dataclass(frozen=True)
@@ -224,8 +240,13 @@ class Recipe:
     training: Training = field(default_factory=Training)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON/YAML values, every default written out."""
-        return typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))
+        """Return plain JSON/YAML values, every default written out but for keys that are for another task."""
+        plain = typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))
+        if self.task != NOISE_TASK:
+            for name in FROM_NOISE_ONLY:
+                if getattr(self.data, name) == getattr(Data(), name):
+                    del plain["data"][name]
+        return plain
 
 
 PRESETS = Path(__file__).parent / "presets"

@@ -12,12 +12,13 @@ from synthct.methods.cyclegan import CycleGAN
 from synthct.methods.gan import GAN
 from synthct.methods.label_input import require_label_recipe
 from synthct.methods.method import Method
+from synthct.methods.noise import require_noise_recipe
 from synthct.methods.regression import Regression
 from synthct.methods.segmentation import Segmentation
 from synthct.methods.self_regularised_gan import SelfRegularisedGAN
 from synthct.methods.wgan import WGAN
 from synthct.options import build
-from synthct.recipe import Recipe
+from synthct.recipe import NOISE_TASK, Recipe
 
 METHODS: dict[str, Callable[..., Method]] = {
     "regression": Regression,
@@ -42,10 +43,17 @@ def build_method(recipe: Recipe) -> Method:
         An unknown name or option, a role that is missing, or choices that do not go together.
     """
     require_label_recipe(recipe)
+    require_noise_recipe(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         method = build(METHODS, recipe.method, "`method` of the recipe", recipe)
     _require_dimensions(recipe, method)
+    if hasattr(method.networks[method.generator_role], "latent_shape") != (recipe.task == NOISE_TASK):
+        raise UserError(
+            f"The method {recipe.method.get('name')} does not go with `task: {recipe.task}`.",
+            f"`{NOISE_TASK}` is for generators that are fed noise, and they for it alone.",
+            "Change one of the two.",
+        )
     divisor = getattr(method.networks[method.generator_role], "divisor", 1)
     for length in recipe.data.size:
         if length % divisor or length < divisor:
