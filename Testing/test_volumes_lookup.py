@@ -26,6 +26,13 @@ def test_a_function_of_the_mr_is_found_whatever_its_shape():
     assert residual(mr, shifted, mask, bins=500) > 300
 
 
+def test_a_rare_class_of_a_label_map_has_a_bin_of_its_own():
+    labels = np.array([3] * 1000 + [4] * 3 + [5] * 2)
+    hu = np.array([50] * 1000 + [900] * 3 + [30] * 2)
+    lookup = IntensityLookup(bins=8).fit([labels], [hu])
+    np.testing.assert_array_equal(lookup.apply(np.array([3, 4, 5])), [50, 900, 30])
+
+
 def test_only_voxels_of_the_mask_count():
     mr = np.array([1.0, 1.0, 1.0, 2.0])
     ct = np.array([100.0, 100.0, 9999.0, -50.0])

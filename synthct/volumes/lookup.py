@@ -19,7 +19,8 @@ class IntensityLookup:
     ----------
     bins
         How many bins the MR values are sorted into. They hold equally many voxels each, so that crowded values
-        (muscle, fat) are resolved finely and no bin is left with a handful.
+        (muscle, fat) are resolved finely and no bin is left with a handful. Where no more values than this occur, as
+        in a label map, each has a bin of its own.
 
     Attributes
     ----------
@@ -59,6 +60,8 @@ class IntensityLookup:
             )
         ct = np.concatenate([np.asarray(c, np.float32)[np.asarray(k) != 0] for _, c, k in pairs])
         self.edges = np.unique(np.quantile(mr, np.arange(1, self.bins) / self.bins).astype(np.float32))
+        if len(self.edges) < self.bins - 1 and len(few := np.unique(mr)) <= self.bins:
+            self.edges = few[1:]
         bin_of = np.searchsorted(self.edges, mr, side="right")
         order = np.argsort(bin_of, kind="stable")
         starts = np.searchsorted(bin_of[order], np.arange(len(self.edges) + 1))
