@@ -88,6 +88,7 @@ def test_networks_read_no_files_and_methods_know_no_data():
         "presets",
         "bulk",
         "depth",
+        "statistics",
         "commission",
         "qa",
         "lidc",
