@@ -10,6 +10,7 @@ from synthct.errors import UserError
 from synthct.methods.conditional_gan import ConditionalGAN
 from synthct.methods.cyclegan import CycleGAN
 from synthct.methods.gan import GAN
+from synthct.methods.ha_gan import HAGAN
 from synthct.methods.label_input import require_label_recipe
 from synthct.methods.method import Method
 from synthct.methods.noise import require_noise_recipe
@@ -28,6 +29,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "wgan": WGAN,
     "self-regularised-gan": SelfRegularisedGAN,
     "segmentation": Segmentation,
+    "ha-gan": HAGAN,
 }
 
 

@@ -10,6 +10,9 @@ import torch
 from torch import nn
 
 from synthct.networks.d_disc import DDisc
+from synthct.networks.ha_gan import HAGANGenerator
+from synthct.networks.ha_gan_discriminator import HAGANDiscriminator
+from synthct.networks.ha_gan_encoders import HAGANEncoder, HAGANGlobalEncoder
 from synthct.networks.multiscale_patchgan import MultiscalePatchGAN
 from synthct.networks.one_hot import LabelChannels, OneHotInput
 from synthct.networks.patchgan import PatchGAN
@@ -27,6 +30,10 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "patchgan": PatchGAN,
     "multiscale-patchgan": MultiscalePatchGAN,
     "d-disc": DDisc,
+    "ha-gan-generator": HAGANGenerator,
+    "ha-gan-discriminator": HAGANDiscriminator,
+    "ha-gan-encoder": HAGANEncoder,
+    "ha-gan-global-encoder": HAGANGlobalEncoder,
 }
 
 

@@ -1,0 +1,153 @@
+"""HA-GAN: Sun et al. 2022, as the Oslo thesis trained it (rows C2, C9)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from synthct.errors import UserError
+from synthct.methods.generation import frozen
+from synthct.methods.losses import binary_cross_entropy, masked_l1
+from synthct.methods.method import Batch, Update
+from synthct.methods.noise import NoiseMethod, draw_latents, pair_channels
+from synthct.methods.optimisers import build_optimisers, check_roles
+from synthct.networks.ha_gan import PARTS, HAGANGenerator
+from synthct.networks.registry import build_network
+from synthct.recipe import Recipe
+
+REAL, GENERATED = 1.0, 0.0
+ENCODERS = ("encoder", "global_encoder")
+
+
+class HAGAN(NoiseMethod):
+    """A generator that, in training, makes a sub-volume at full and the whole at low resolution from one trunk.
+
+    Both heads stand on the latent volume A = G^A(z): G^L on all of it, G^H on the slices under a sub-volume, an
+    eighth of the depth, at a place r that is drawn for each step. So that a sub-volume shows what the low-resolution
+    volume shows there, r counts voxels of A. Memory is that of the low resolution and of one sub-volume.
+
+    Parameters
+    ----------
+    recipe
+        Roles: networks ``generator``, ``discriminator`` (D^H and D^L) and, with ``encoders``, ``encoder`` (E^H) and
+        ``global_encoder`` (E^G); optimisers of the same names.
+    latent
+        Length of z: 1024 (row C9).
+    generator_steps
+        Updates of the generator for one of the discriminator; each after the first has latents of its own.
+    encoders
+        Whether E^H and E^G are trained. Each is updated by an optimiser of its own and the generator by neither, so
+        that the λ of the total loss (equation 10) do not enter, and the generator is the same without them, draw for
+        draw: they give latents of real volumes, at a third more time.
+
+    Raises
+    ------
+    UserError
+        Classes, which HA-GAN is not told, a size that is not a cube of 32 to 256, or an entry is wrong.
+    """
+
+    def __init__(self, recipe: Recipe, *, latent: int = 1024, generator_steps: int = 1, encoders: bool = True) -> None:
+        if recipe.data.classes:
+            raise UserError(
+                "The method ha-gan cannot be told classes.", "`data.classes` names some.", "Leave `data.classes` out."
+            )
+        for name, value in (("latent", latent), ("generator_steps", generator_steps)):
+            if value < 1:
+                raise UserError(f"`method.{name}` of ha-gan cannot be {value}.", todo="Give 1 or more.")
+        roles = ["generator", "discriminator", *(ENCODERS if encoders else ())]
+        check_roles("networks", recipe.networks, required=roles, optional=ENCODERS)
+        channels = pair_channels(recipe.data)
+        self.networks = nn.ModuleDict()
+
+        def build(role: str, given: int, wanted: int) -> nn.Module:
+            entry, where = recipe.networks[role], f"`networks.{role}` of the recipe"
+            self.networks[role] = build_network(entry, given, wanted, recipe.data.size, where=where)
+            return self.networks[role]
+
+        generator = build("generator", latent, channels)
+        if not isinstance(generator, HAGANGenerator):
+            raise UserError(
+                f"`networks.generator` of ha-gan cannot be {recipe.networks['generator'].get('name')}.",
+                "The method trains the trunk and the two heads of HA-GAN's own.",
+                "Take ha-gan-generator.",
+            )
+        build("discriminator", channels, 1)
+        if encoders:
+            build("encoder", channels, generator.latent_channels)
+            build("global_encoder", generator.latent_channels, latent)
+        entries = {role: entry for role, entry in recipe.optimisers.items() if encoders or role not in ENCODERS}
+        self.optimisers, self._schedules = build_optimisers(
+            entries, {role: self.networks[role].parameters() for role in roles}
+        )
+        self._generator_steps = generator_steps
+        self._encoders = encoders
+
+    @property
+    def _generator(self) -> HAGANGenerator:
+        return cast(HAGANGenerator, self.networks["generator"])
+
+    def training_step(self, batch: Batch, update: Update, progress: float) -> dict[str, Tensor]:
+        """Update D, G (``generator_steps`` times), E^H and E^G, in this order.
+
+        D and the first update of G see the same generated volumes (the text draws new ones): the generator has not
+        changed between, and its pass is spared. Losses: ``d_real``, ``d_synthetic`` (equations 6 and 7, on the mean of
+        both logits; the text adds the two), ``g_adversarial`` (non-saturating; the last update's), ``e_l1``
+        (equation 8), ``ge_l1_low`` and ``ge_l1_high`` (equation 9; E^G descends their mean).
+        """
+        self._schedules.apply(progress)
+        generator, discriminator = self._generator, self.networks["discriminator"]
+        real = batch["target"]
+        sides = generator.measures
+        r = int(torch.randint(sides.positions, ()))
+        place = torch.full((len(real),), r / (sides.positions - 1), device=real.device)
+        real_part, real_low = sides.crop(real, r), sides.low_resolution(real)
+
+        part, low = self._generate(len(real), r, real)
+        logits = discriminator(
+            torch.cat([real_part, part.detach()]), torch.cat([real_low, low.detach()]), torch.cat([place, place])
+        )
+        on_real, on_synthetic = logits.chunk(2)
+        losses = {
+            "d_real": binary_cross_entropy(on_real, REAL),
+            "d_synthetic": binary_cross_entropy(on_synthetic, GENERATED),
+        }
+        update("discriminator", losses["d_real"] + losses["d_synthetic"])
+
+        discriminator.eval()  # its spectral norm stands still
+        with frozen(discriminator):
+            for number in range(self._generator_steps):
+                if number:
+                    part, low = self._generate(len(real), r, real)
+                losses["g_adversarial"] = binary_cross_entropy(discriminator(part, low, place), REAL)
+                update("generator", losses["g_adversarial"])
+        discriminator.train()
+
+        if self._encoders:
+            with frozen(generator):
+                losses |= self._encode(real, real_part, real_low, r, update)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _generate(self, count: int, r: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return generated sub-volumes at r and whole volumes at low resolution, from one pass of the trunk."""
+        generator = self._generator
+        z = draw_latents(generator.latent_shape, count, device=like.device).to(like.dtype)
+        a = generator.trunk(z)
+        return generator.high(generator.measures.crop_latent(a, r)), generator.low(a)
+
+    def _encode(self, real: Tensor, real_part: Tensor, real_low: Tensor, r: int, update: Update) -> dict[str, Tensor]:
+        """Update E^H on the sub-volume at r, then E^G on the whole, through the frozen generator."""
+        generator, encoder = self._generator, self.networks["encoder"]
+        sides = generator.measures
+        losses = {"e_l1": masked_l1(generator.high(encoder(real_part)), real_part)}
+        update("encoder", losses["e_l1"])
+
+        with torch.no_grad():
+            parts = [sides.crop(real, number * sides.latent_slices) for number in range(PARTS)]
+            encoded = torch.cat([encoder(part) for part in parts], dim=2)
+        a = generator.trunk(self.networks["global_encoder"](encoded))
+        losses["ge_l1_low"] = masked_l1(generator.low(a), real_low)
+        losses["ge_l1_high"] = masked_l1(generator.high(sides.crop_latent(a, r)), real_part)
+        update("global_encoder", 0.5 * (losses["ge_l1_low"] + losses["ge_l1_high"]))
+        return losses
