@@ -11,7 +11,12 @@ from synthct.events import Events
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--scores", required=True, type=Path, metavar="CSV", help="one row per patient and group, one column per score"
+        "--scores",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="CSV",
+        help="one row per patient and group, one column per score; several files are put together",
     )
     parser.add_argument("--group", required=True, metavar="COLUMN", help="the column that names the groups")
     parser.add_argument("--baseline", required=True, metavar="NAME", help="the group that the others are compared with")
@@ -52,10 +57,10 @@ def run(options: argparse.Namespace, events: Events) -> None:
         if not equals:
             raise UserError(f"--where {text} is no condition.", todo="Write COLUMN=VALUE.")
         conditions[column.strip()] = value.strip()
-    table = read_score_table(options.scores).where_unit(options.pair_by, conditions)
+    table = read_score_table(*options.scores).where_unit(options.pair_by, conditions)
     if not table.rows:
         raise UserError(
-            f"No {options.pair_by} of {options.scores} meets every condition.",
+            f"No {options.pair_by} of {table.name} meets every condition.",
             "Each is met by some, together by none.",
             "Give fewer conditions.",
         )

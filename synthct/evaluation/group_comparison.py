@@ -91,10 +91,10 @@ def compare_groups(
     table.require(group, unit, *scores)
     chosen = list(scores) or table.score_columns(but=(group, unit))
     if not chosen:
-        raise UserError(f"{table.path} has no column of numbers.", todo="Name the scores that are to be compared.")
+        raise UserError(f"{table.name} has no column of numbers.", todo="Name the scores that are to be compared.")
     if not any(row[group] == baseline for row in table.rows):
         names = ", ".join(sorted({row[group] for row in table.rows}))
-        raise UserError(f"{table.path} has no {group} named {baseline}.", f"There are {names}.", "Correct --baseline.")
+        raise UserError(f"{table.name} has no {group} named {baseline}.", f"There are {names}.", "Correct --baseline.")
     apart = table.strata(group, unit, chosen)
     notes = [f"The table is compared within {', '.join(apart)}, which tells repeated rows apart."] if apart else []
     strata: dict[str, dict[str, dict[str, Row]]] = {}
@@ -172,7 +172,7 @@ def _number(row: Row, column: str, table: ScoreTable) -> float:
         return number(row[column])
     except ValueError:
         raise UserError(
-            f"{table.path} has {row[column]!r} in the column {column}.", "It is not a number.", "Correct the cell."
+            f"{table.name} has {row[column]!r} in the column {column}.", "It is not a number.", "Correct the cell."
         ) from None
 
 

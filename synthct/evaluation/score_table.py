@@ -20,14 +20,15 @@ class ScoreTable:
 
     rows: list[Row]
     columns: list[str]
-    path: Path
+    name: str
+    """What messages call it: the path or paths."""
 
     def require(self, *columns: str) -> None:
         """Refuse a column that is not there."""
         for column in columns:
             if column not in self.columns:
                 raise UserError(
-                    f"{self.path} has no column {column}.", f"It has {', '.join(self.columns)}.", "Name one of these."
+                    f"{self.name} has no column {column}.", f"It has {', '.join(self.columns)}.", "Name one of these."
                 )
 
     def where_unit(self, unit: str, conditions: Mapping[str, str]) -> ScoreTable:
@@ -42,10 +43,10 @@ class ScoreTable:
             if not found:
                 values = ", ".join(sorted({row[column] for row in self.rows})[:8])
                 raise UserError(
-                    f"No row of {self.path} has {column}={wanted}.", f"There are {values}.", "Give one of these."
+                    f"No row of {self.name} has {column}={wanted}.", f"There are {values}.", "Give one of these."
                 )
             kept = found if kept is None else kept & found
-        return self if kept is None else ScoreTable([r for r in self.rows if r[unit] in kept], self.columns, self.path)
+        return self if kept is None else ScoreTable([r for r in self.rows if r[unit] in kept], self.columns, self.name)
 
     def score_columns(self, but: Sequence[str]) -> list[str]:
         """Return the columns in which every value is a number or missing, and one is a number; without ``but``."""
@@ -80,21 +81,34 @@ class ScoreTable:
         for rows in repeated:
             if len({tuple(row[c] for c in telling) for row in rows}) < len(rows):
                 raise UserError(
-                    f"{self.path} has {unit} {rows[0][unit]} {len(rows)} times in {group} {rows[0][group]}.",
+                    f"{self.name} has {unit} {rows[0][unit]} {len(rows)} times in {group} {rows[0][group]}.",
                     "No column tells these rows apart, so that they cannot be paired.",
                     "Remove the duplicates, or add the column in which they differ.",
                 )
         return telling
 
 
-def read_score_table(path: Path) -> ScoreTable:
-    """Read a CSV file with a header line.
+def read_score_table(*paths: Path) -> ScoreTable:
+    """Read CSV files, each with a header line, and put them together; all must have the same columns.
 
     Raises
     ------
     UserError
-        Missing, empty or ragged file.
+        Missing, empty or ragged file, or one with other columns than the first.
     """
+    columns: list[str] = []
+    rows: list[Row] = []
+    for path in paths:
+        header, found = _read(path)
+        if columns and sorted(header) != sorted(columns):
+            differing = ", ".join(sorted(set(header) ^ set(columns)))
+            raise UserError(f"{path} has other columns than {paths[0]}.", f"They differ in {differing}.", "Correct it.")
+        columns = columns or header
+        rows += found
+    return ScoreTable(rows, columns, ", ".join(map(str, paths)))
+
+
+def _read(path: Path) -> tuple[list[str], list[Row]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
@@ -111,8 +125,7 @@ def read_score_table(path: Path) -> ScoreTable:
             raise UserError(
                 f"Line {number} of {path} has {len(line)} cells.", f"The header has {len(header)}.", "Correct it."
             )
-    rows = [dict(zip(header, (cell.strip() for cell in line), strict=True)) for line in lines[1:]]
-    return ScoreTable(rows, header, path)
+    return header, [dict(zip(header, (cell.strip() for cell in line), strict=True)) for line in lines[1:]]
 
 
 def number(text: str) -> float:
