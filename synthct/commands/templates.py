@@ -65,6 +65,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
 
 def _add(options: argparse.Namespace, events: Events) -> None:
+    from synthct.data.fingerprint import fingerprint
     from synthct.labels.library import add_templates
     from synthct.labels.templates import cut_templates, read_malignancy
     from synthct.volumes.read import read_image
@@ -74,6 +75,9 @@ def _add(options: argparse.Namespace, events: Events) -> None:
     case = options.case or options.ct.name.removesuffix(".gz").rsplit(".", 1)[0]
     names = (str(options.ct), str(options.nodules))
     templates = cut_templates(ct, nodules, case, options.by, malignancy, events, names)
+    origin = {"ct": options.ct.name, "ct_fingerprint": fingerprint([options.ct])}  # a data set asks for it
+    for template in templates:
+        template.facts["source"] |= origin
     added = add_templates(options.library, templates, options.overwrite)
     for template in templates:
         print(_line({"name": template.name, **template.facts}))

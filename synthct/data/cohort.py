@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from synthct.errors import UserError
 from synthct.events import Events
@@ -53,6 +53,8 @@ class Case:
     """Why the case is left out of training and scoring; None: it is used."""
     labels: Path | None = None
     """Label map on the CT's grid: class numbers as in `synthct.volumes.label_numbers`."""
+    part: Literal["training", "validation", "test"] | None = None
+    """What the case is kept for; None: a split is drawn. Where one case says it, all that are used must."""
 
     @property
     def input(self) -> Path:

@@ -68,8 +68,16 @@ def split_cohort(
 ) -> Split:
     """Split by patient; with fewer than three patients by slabs of slices, and a warning that says what that means.
 
-    ``slices`` is the number of axial slices of every prepared case.
+    Where the manifest says the part of every case, that is the split. ``slices`` is the number of axial slices of
+    every prepared case.
+
+    Raises
+    ------
+    UserError
+        Some cases have a part and others have none, a patient stands in two parts, or no case trains.
     """
+    if any(case.part is not None for case in cohort.used):
+        return _given_split(cohort)
     if len({case.patient_id for case in cohort.used}) >= MIN_PATIENTS:
         return split_by_patient(cohort, fractions, seed)
     events.warning(
@@ -131,8 +139,15 @@ def folds(
     Raises
     ------
     UserError
-        Fewer than two folds, or too few patients for them.
+        Fewer than two folds, too few patients for them, or cases that the manifest keeps for a part.
     """
+    kept = next((case for case in cohort.used if case.part in PARTS[1:]), None)
+    if kept is not None:
+        raise UserError(
+            f"Folds cannot be made of the cohort {cohort.root}.",
+            f"It keeps the case {kept.id} for {kept.part}, and in folds every case trains.",
+            "Take `part` out of the manifest, or make no folds.",
+        )
     patients = _row_of_patients(cohort, seed, stratify)
     if not 2 <= count <= len(patients) or len(patients) < MIN_PATIENTS:
         raise UserError(
@@ -243,6 +258,29 @@ def _check_against(split: Split, cohort: Cohort, path: Path) -> None:
                     "Scores would then be too good.",
                     "Keep all cases of a patient in one part.",
                 )
+
+
+def _given_split(cohort: Cohort) -> Split:
+    """Return the split that the manifest says."""
+    part_of: dict[str, str] = {}
+    for case in cohort.used:
+        if case.part is None:
+            raise UserError(
+                f"The case {case.id} of the cohort {cohort.root} has no part.",
+                "Others are kept for training, validation or test.",
+                "Give every case its `part`, or none.",
+            )
+        if part_of.setdefault(case.patient_id, case.part) != case.part:
+            raise UserError(
+                f"The cohort {cohort.root} puts the patient {case.patient_id} into {part_of[case.patient_id]} and "
+                f"{case.part}.",
+                "Scores would then be too good.",
+                "Keep all cases of a patient in one part.",
+            )
+    if "training" not in part_of.values():
+        raise UserError(f"No case of the cohort {cohort.root} is kept for training.", todo="Change their `part`.")
+    ids = {part: tuple(case.id for case in cohort.used if case.part == part) for part in PARTS}
+    return Split(ids["training"], ids["validation"], ids["test"])
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,7 @@ from synthct.labels.classes import ClassTable
 from synthct.labels.label_map import require_classes
 from synthct.labels.surface import distance_to_surface, near_surface
 from synthct.volumes.body import body_mask
-from synthct.volumes.geometry import array_of, grid_of, image_from_array, require_same_grid
+from synthct.volumes.geometry import Grid, array_of, grid_of, image_from_array, require_same_grid
 from synthct.volumes.hu import AIR_HU
 
 GOOD, TOLERATED, FORBIDDEN = 0, 1, 2
@@ -118,6 +120,30 @@ class Ground:
         if self.rule.region_share > 0:
             self._pockets = self._small_regions()
             self._judge(whole)
+
+    def cut(self, first: Sequence[int], size: Sequence[int]) -> Ground:
+        """Return a box of it as a ground of its own: what its voxels are worth was told from the whole.
+
+        Parameters
+        ----------
+        first, size
+            Of the box, in voxels (z, y, x).
+        """
+        box = tuple(slice(a, a + n) for a, n in zip(first, size, strict=True))
+        part = copy.copy(self)
+        part.labels, part.worth = self.labels[box].copy(), self.worth[box].copy()
+        part._body, part._shallow, part._pockets = (
+            None if array is None else array[box] for array in (self._body, self._shallow, self._pockets)
+        )
+        origin = self.grid.index_to_world @ [*reversed(first), 1]
+        x, y, z = (int(n) for n in reversed(size))
+        part.grid = Grid((x, y, z), self.grid.spacing, tuple(origin[:3].tolist()), self.grid.direction)
+        return part
+
+    def chosen_voxels(self) -> np.ndarray:
+        """Return which voxels are of the chosen classes, regions that are too small left out; bool, (z, y, x)."""
+        chosen = self._value[self.labels] == GOOD
+        return chosen if self._pockets is None else chosen & ~self._pockets
 
     def plant(self, anchor: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Make the voxels ``anchor + offsets`` nodule; return what they were, for `take_back`. Nothing is checked."""
