@@ -6,8 +6,8 @@ from test_methods_steps import NoUpdate, PlainUpdate, blobs, error, recipe, spre
 from torch import nn
 
 from synthct.errors import UserError
+from synthct.methods.lipschitz import gradient_penalty
 from synthct.methods.registry import build_method
-from synthct.methods.wgan import gradient_penalty
 
 CRITIC = {"name": "d-disc", "width": 4, "norm": "none", "dropout": 0.0, "last_dropout": 0.0}
 

@@ -41,7 +41,20 @@ def sgd(parameters: Parameters, *, lr: float, momentum: float = 0.0, weight_deca
     return optim.SGD(parameters, lr, momentum, weight_decay=weight_decay)
 
 
-OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"adam": adam, "adamw": adamw, "nadam": nadam, "sgd": sgd}
+def rmsprop(
+    parameters: Parameters, *, lr: float, smoothing: float = 0.9, momentum: float = 0.0, weight_decay: float = 0.0
+) -> Optimizer:
+    """RMSprop (Tieleman, Hinton 2012), row C5; ``smoothing`` weighs the past squared gradients: Keras' rho of 0.9."""
+    return optim.RMSprop(parameters, lr, smoothing, momentum=momentum, weight_decay=weight_decay)
+
+
+OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": adam,
+    "adamw": adamw,
+    "nadam": nadam,
+    "sgd": sgd,
+    "rmsprop": rmsprop,
+}
 
 
 class Schedule:

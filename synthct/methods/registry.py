@@ -14,9 +14,11 @@ from synthct.methods.ha_gan import HAGAN
 from synthct.methods.label_input import require_label_recipe
 from synthct.methods.method import Method
 from synthct.methods.noise import require_noise_recipe
+from synthct.methods.noise_wgan import NoiseWGAN
 from synthct.methods.regression import Regression
 from synthct.methods.segmentation import Segmentation
 from synthct.methods.self_regularised_gan import SelfRegularisedGAN
+from synthct.methods.vanilla_gan import VanillaGAN
 from synthct.methods.wgan import WGAN
 from synthct.options import build
 from synthct.recipe import NOISE_TASK, Recipe
@@ -29,6 +31,8 @@ METHODS: dict[str, Callable[..., Method]] = {
     "wgan": WGAN,
     "self-regularised-gan": SelfRegularisedGAN,
     "segmentation": Segmentation,
+    "vanilla-gan": VanillaGAN,
+    "noise-wgan": NoiseWGAN,
     "ha-gan": HAGAN,
 }
 

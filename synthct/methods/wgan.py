@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from synthct.errors import UserError
 from synthct.methods.generation import air_outside, frozen
 from synthct.methods.label_input import label_channels
-from synthct.methods.losses import judgement, masked_l1, precise
+from synthct.methods.lipschitz import Clipping, gradient_penalty, require_no_batch_norm
+from synthct.methods.losses import judgement, masked_l1
 from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
 from synthct.networks.registry import build_network
@@ -37,8 +38,7 @@ class WGAN(Method):
         0.001 in row A6, 0.01 in Arjovsky et al.
     clip_norms
         Whether the scales and shifts of norm layers are clipped, too, or only the weights and biases of
-        convolutions and dense layers. The texts say "weights"; with batch norm's scales at 0.001 four times over,
-        the gradient that reaches the generator is 1e-12 and Adam's ε of 1e-8 swallows it (tried).
+        convolutions and dense layers: see `synthct.methods.lipschitz.Clipping`.
     penalty_weight
         λ: 10 in Gulrajani et al.
     critic_updates
@@ -76,8 +76,6 @@ class WGAN(Method):
             )
         if critic_updates < 1:
             raise UserError(f"`critic_updates` cannot be {critic_updates}.", todo="Give 1 or more.")
-        if not clip > 0:
-            raise UserError(f"`clip` cannot be {clip}.", todo="Give more than 0.")
         roles = ["generator", "critic"]
         check_roles("networks", recipe.networks, required=roles)
         channels = {"generator": 2 * recipe.data.neighbours + 1, "critic": 1}
@@ -94,22 +92,15 @@ class WGAN(Method):
                 for role in roles
             }
         )
-        norms = [m for m in self.networks["critic"].modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        if constraint == "penalty" and norms:
-            raise UserError(
-                "A critic with batch norm cannot have a gradient penalty.",
-                "The penalty is on the gradient for each image alone, and batch norm mixes the images of a batch.",
-                "Set `networks.critic.norm` to none, group or instance.",
-            )
+        critic = self.networks["critic"]
+        if constraint == "penalty":
+            require_no_batch_norm(critic)
         self.optimisers, self._schedules = build_optimisers(
             recipe.optimisers, {role: self.networks[role].parameters() for role in roles}
         )
         self.paired = recipe.data.paired
         self.body_only = masked
-        self._clip = clip if constraint == "clip" else None
-        kinds = (nn.Module,) if clip_norms else (nn.modules.conv._ConvNd, nn.Linear)
-        layers = [module for module in self.networks["critic"].modules() if isinstance(module, kinds)]
-        self._clipped = [weight for layer in layers for weight in layer.parameters(recurse=False)]
+        self._clip = Clipping(critic, clip, clip_norms) if constraint == "clip" else None
         self._penalty_weight = penalty_weight
         self.cycle = critic_updates
         self._l1_weight = l1_weight
@@ -137,9 +128,7 @@ class WGAN(Method):
             loss = loss + self._penalty_weight * losses["penalty"]
         update("critic", loss)
         if self._clip is not None:
-            with torch.no_grad():
-                for weight in self._clipped:
-                    weight.clamp_(-self._clip, self._clip)
+            self._clip()
 
         if last:
             with frozen(critic):
@@ -158,22 +147,3 @@ class WGAN(Method):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._done = state["critic_updates"]
-
-
-def gradient_penalty(critic: nn.Module, real: Tensor, synthetic: Tensor) -> Tensor:
-    """Return the mean of (‖∇f(x)‖₂ − 1)² at x = ε·real + (1 − ε)·synthetic (Gulrajani et al. 2017, algorithm 1).
-
-    Parameters
-    ----------
-    critic
-        f: the mean over its patches, where it has several for an image.
-    real, synthetic
-        (N, 1, rows, columns), not part of a graph; ε is drawn uniformly for each image. The norm is taken over
-        the voxels of an image. 32 bit at least: the square of a small gradient is nothing in 16.
-    """
-    real, synthetic = precise(real), precise(synthetic)
-    with torch.autocast(real.device.type, enabled=False):
-        share = torch.rand((len(real), 1, 1, 1), dtype=real.dtype, device=real.device)
-        between = (share * real + (1 - share) * synthetic).requires_grad_()
-        (slope,) = torch.autograd.grad(judgement(critic(between)).sum(), between, create_graph=True)
-        return (slope.flatten(1).norm(dim=1) - 1).square().mean()

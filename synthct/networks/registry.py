@@ -14,11 +14,14 @@ from synthct.networks.ha_gan import HAGANGenerator
 from synthct.networks.ha_gan_discriminator import HAGANDiscriminator
 from synthct.networks.ha_gan_encoders import HAGANEncoder, HAGANGlobalEncoder
 from synthct.networks.multiscale_patchgan import MultiscalePatchGAN
+from synthct.networks.noise_unet import NoiseUNet
 from synthct.networks.one_hot import LabelChannels, OneHotInput
 from synthct.networks.patchgan import PatchGAN
 from synthct.networks.pix2pix_unet import Pix2PixUNet
+from synthct.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from synthct.networks.residual_encoder_unet import ResidualEncoderUNet
 from synthct.networks.resnet_generator import ResNetGenerator
+from synthct.networks.strided_discriminator import StridedDiscriminator
 from synthct.networks.unet import UNet
 from synthct.options import build
 
@@ -30,6 +33,10 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "patchgan": PatchGAN,
     "multiscale-patchgan": MultiscalePatchGAN,
     "d-disc": DDisc,
+    "noise-unet": NoiseUNet,
+    "strided-discriminator": StridedDiscriminator,
+    "progressive": ProgressiveGenerator,
+    "progressive-critic": ProgressiveCritic,
     "ha-gan-generator": HAGANGenerator,
     "ha-gan-discriminator": HAGANDiscriminator,
     "ha-gan-encoder": HAGANEncoder,
