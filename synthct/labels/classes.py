@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from synthct.errors import UserError
 from synthct.options import close_match, typed
@@ -117,6 +116,8 @@ def read_class_table(source: Path | str = "seven") -> ClassTable:
         Naming the file and the class: unreadable, an index or name twice, a range that is none, no or several classes
         for the rest, nodules that are not last.
     """
+    import yaml  # not in every Slicer, which loads this file
+
     path = SHIPPED.get(str(source)) or Path(source).expanduser()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

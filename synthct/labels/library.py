@@ -20,7 +20,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from synthct.archive import opened_zip
-from synthct.data.whole_folder import whole_folder
 from synthct.errors import UserError
 from synthct.labels.templates import Template
 from synthct.volumes.read import read_image
@@ -43,6 +42,8 @@ def add_templates(library: Path | str, templates: Sequence[Template], overwrite:
         A name that cannot be a folder's or is taken (then nothing is added), a folder that is something else, or that
         cannot be written.
     """
+    from synthct.data.whole_folder import whole_folder  # needs psutil, not in every Slicer, which loads this file
+
     root = _root(library, made=True)
     for template in templates:
         if not _NAME.fullmatch(template.name):

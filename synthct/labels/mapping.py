@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from synthct.errors import UserError
 from synthct.options import close_match
 
@@ -26,6 +24,8 @@ def read_mapping(path: Path | str, names: Mapping[int, str] | None = None) -> di
     UserError
         Unreadable, not such lines, a segment that the segmentation does not have, or a value mapped twice.
     """
+    import yaml  # not in every Slicer, which loads this file
+
     path = Path(path).expanduser()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -18,6 +18,8 @@ class Following:
     ----------
     on_end
         Called with the finished job, which is no longer followed then.
+    on_look
+        Called with the job whenever it was looked at and goes on.
 
     Attributes
     ----------
@@ -25,9 +27,9 @@ class Following:
         What is followed, or None.
     """
 
-    def __init__(self, on_end: Callable[[Job], None]) -> None:
+    def __init__(self, on_end: Callable[[Job], None], on_look: Callable[[Job], None] = lambda job: None) -> None:
         self.job: Job | None = None
-        self._on_end = on_end
+        self._on_end, self._on_look = on_end, on_look
         self._timer = qt.QTimer()
         self._timer.setInterval(_INTERVAL_MS)
         self._timer.connect("timeout()", self._on_timer)
@@ -54,3 +56,5 @@ class Following:
             self._timer.stop()
             self.job = None
             self._on_end(job)
+        else:
+            self._on_look(job)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
 
 from synthct.errors import UserError
 from synthct.scene.nodes import image_from_node
+
+_MOST_LABELS = 256
 
 
 def labels_from_node(node: slicer.vtkMRMLNode) -> tuple[sitk.Image, dict[int, str]]:
@@ -54,6 +57,27 @@ def labels_from_node(node: slicer.vtkMRMLNode) -> tuple[sitk.Image, dict[int, st
             scene.RemoveNode(display)
         if colours is not None and not colours.GetSingletonTag():  # Slicer made it for the segments
             scene.RemoveNode(colours)
+
+
+def label_names(node: slicer.vtkMRMLNode) -> dict[int, str]:
+    """Return the labels of a segmentation or label-map node and what they are called, drawing nothing.
+
+    Those of a label map are the values that it holds, but for 0, called by their number where they have no name.
+
+    Raises
+    ------
+    UserError
+        Naming the node: as :func:`synthct.scene.nodes.image_from_node`, values that are no labels, or too many.
+    """
+    if node.IsA("vtkMRMLSegmentationNode"):
+        segmentation = node.GetSegmentation()
+        count = range(segmentation.GetNumberOfSegments())
+        return {number + 1: str(segmentation.GetNthSegment(number).GetName()) for number in count}
+    values = np.unique(sitk.GetArrayViewFromImage(image_from_node(node)))
+    if len(values) > _MOST_LABELS or np.any(values != np.rint(values)):
+        raise UserError(f"{node.GetName()} is no label map.", f"It holds {len(values)} values.", "Choose another.")
+    names = _colour_names(node)
+    return {int(value): names.get(int(value)) or str(int(value)) for value in values if value}
 
 
 def volume_of(node: slicer.vtkMRMLNode) -> slicer.vtkMRMLScalarVolumeNode | None:
