@@ -38,6 +38,7 @@ VERBS = {
     "insert": "plant nodules of a library into a label map, at a point or at random",
     "evaluate": "score a synthetic CT against its reference CT",
     "overlap": "score segmentations against reference masks: Dice, surfaces, volumes, per patient",
+    "turing": "a visual Turing test: real and generated volumes blinded for raters, their answers scored",
     "statistics": "test whether groups of scores differ from a baseline, paired by patient",
     "depth": "water-equivalent depth along beam directions, of a synthetic CT beside its CT",
     "commission": "score a model on the department's own cases against its tolerances, with everything locked",
