@@ -10,9 +10,14 @@ import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
+from scipy import ndimage
 
+from synthct.__main__ import main
 from synthct.data import sample_sets
+from synthct.data.cohort import read_cohort
 from synthct.data.discovery import find_cases
 from synthct.data.sample_sets import SAMPLE_SETS, cache_folder, fetch
 from synthct.data.sarcoma_set import blob_id
@@ -98,6 +103,39 @@ def test_the_sarcoma_set_is_complete() -> None:
     sarcoma = SAMPLE_SETS["sarcoma"]
     assert len(sarcoma.files) == len(sarcoma.blobs) == 42 and all(len(blob) == 40 for blob in sarcoma.blobs.values())
     assert "STS_032_CT.nii.gz" in sarcoma.files and "10.7937" in sarcoma.citation
+
+
+def test_phantom_pairs_follow_from_the_seed(tmp_path: Path) -> None:
+    """Pairs on one grid, each its own, the same again from the same seed, and a manifest that a training reads."""
+    command = ["sample", "phantom-pairs", "--count", "3"]
+    assert main([*command, "--output", str(tmp_path / "a")]) == 0
+    assert main([*command, "--output", str(tmp_path / "b"), "--seed", "1"]) == 0
+    cohort = read_cohort(tmp_path / "a" / "cohort.json")
+    seen = set()
+    for case in cohort:
+        image, mask = sitk.ReadImage(str(case.ct)), sitk.ReadImage(str(case.mask))
+        assert (image.GetSize(), image.GetSpacing()) == (mask.GetSize(), mask.GetSpacing()) == (3 * (64,), 3 * (5.0,))
+        hu, nodules = sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(mask)
+        assert set(np.unique(nodules)) == {0, 1}
+        assert -150 < np.median(hu[nodules == 1]) < 90  # soft tissue (its edge is blurred), and around it lung
+        around = ndimage.binary_dilation(nodules, iterations=3) & (nodules == 0)
+        assert np.median(hu[around]) < -600
+        assert [np.percentile(hu, q).round(-2) for q in (5, 99.5)] == pytest.approx([-1000, 400], abs=150)
+        seen.add(case.ct.read_bytes())
+    assert len(seen) == len(cohort) == 3
+    first = tmp_path / "a" / "images" / "phantom_0000.nii.gz"
+    assert first.read_bytes() != (tmp_path / "b" / "images" / "phantom_0000.nii.gz").read_bytes()
+    kept = first.read_bytes()
+    first.unlink()
+    fetch("phantom-pairs", tmp_path / "a", count=3)  # what is there is kept, what is missing made again
+    assert first.read_bytes() == kept
+
+
+def test_count_and_seed_are_for_phantoms_alone(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"head has its images.*for phantom-pairs"):
+        fetch("head", tmp_path, count=3)
+    with pytest.raises(UserError, match=r"^0 cases"):
+        fetch("phantom-pairs", tmp_path, count=0)
 
 
 def test_an_unknown_set_is_named(tmp_path: Path) -> None:

