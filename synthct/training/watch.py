@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthct.smoothing import RunningMean
+from synthct.training.collapse import LATENTS_DIVERSITY
 from synthct.training.validation import MAE
 
 DIVERSITY = "samples/diversity"
@@ -39,6 +40,11 @@ ALIKE = 0.1
 the outline of bone and air. 0 is one picture for every input."""
 ALIKE_PICTURES = 2
 """In so many sample grids in a row: one may come from the very first steps."""
+LATENTS_ALIKE = 0.2
+"""Share of the cases' own diversity, by MS-SSIM. Trainings of ours that learn have more than 0.4 from their second
+picture on."""
+LATENTS_PICTURES = 3
+"""In so many sample grids in a row: a generator begins with nearly one picture for every latent."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Watch:
         self._first: dict[str, int] = {}
         self._scores: list[float] = []
         self._diversity: list[float] = []
+        self._latents: list[float] = []
         self._said: set[str] = set()
 
     def add(self, step: int, values: Mapping[str, float]) -> list[Trouble]:
@@ -77,6 +84,10 @@ class Watch:
         if DIVERSITY in values:
             self._diversity.append(values[DIVERSITY])
             found[DIVERSITY] = _alike(self._diversity[-1]) if are_alike(self._diversity) else None
+        if LATENTS_DIVERSITY in values:
+            self._latents.append(values[LATENTS_DIVERSITY])
+            collapsed = have_collapsed(self._latents)
+            found[LATENTS_DIVERSITY] = _collapsed(self._latents[-1]) if collapsed else None
         return list(self._new(found))
 
     def _new(self, found: Mapping[str, Trouble | None]) -> Iterator[Trouble]:
@@ -111,6 +122,11 @@ def is_worsening(scores: Sequence[float]) -> bool:
 def are_alike(shares: Sequence[float]) -> bool:
     """Whether the last values of `diversity` are near nothing."""
     return len(shares) >= ALIKE_PICTURES and max(shares[-ALIKE_PICTURES:]) < ALIKE
+
+
+def have_collapsed(shares: Sequence[float]) -> bool:
+    """Whether the last values of `synthct.training.collapse.LATENTS_DIVERSITY` are too small."""
+    return len(shares) >= LATENTS_PICTURES and max(shares[-LATENTS_PICTURES:]) < LATENTS_ALIKE
 
 
 def diversity(outputs: NDArray[np.floating], targets: NDArray[np.floating], masks: NDArray[Any]) -> float | None:
@@ -170,4 +186,15 @@ def _alike(share: float) -> Trouble:
         "The synthetic CTs of different slices have become alike (mode collapse).",
         f"They differ by {share:.0%} of what the true CTs differ by.",
         "Look at the newest samples; stop, and start a new run with a lower learning rate or an L1 term.",
+    )
+
+
+def _collapsed(share: float) -> Trouble:
+    return Trouble(
+        LATENTS_DIVERSITY,
+        "The generator makes nearly the same image whatever it is fed (mode collapse).",
+        f"By MS-SSIM its images of {LATENTS_PICTURES} sample grids in a row were far less diverse than the cases are; "
+        f"now they have {share:.0%} of their diversity, and a warning comes below {LATENTS_ALIKE:.0%}.",
+        "Look at the newest samples; if they stay alike, start a new run with a lower learning rate of the "
+        "discriminator, another seed, or a method with a gradient penalty.",
     )
