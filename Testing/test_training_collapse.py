@@ -1,4 +1,4 @@
-"""A generator that repeats itself is noticed by its fixed latents, said once, and one that does not is left in peace."""
+"""A generator that repeats itself is noticed by its fixed latents and said once; one that does not is left in peace."""
 
 import numpy as np
 import pytest
