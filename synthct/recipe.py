@@ -33,9 +33,13 @@ class Preparation:
     """Set everything outside the body in the CT to air."""
     spacing: tuple[float, float, float] | None = None
     """x, y, z in mm of the grid that is trained on; None keeps the MR's own."""
+    crop: tuple[float, float, float] | None = None
+    """From noise only: x, y, z in mm that are kept around the middle of the mask, or of the image without one (row C2);
+    what lies beyond the image's end is left away. None: everything."""
 
     def __post_init__(self) -> None:
         _at_least("preparation.spacing", self.spacing, 0.01)
+        _at_least("preparation.crop", self.crop, 1)
 
 
 LABEL_TASK = "label-to-ct"
@@ -146,8 +150,8 @@ class Data:
     target_scaling: Options = field(default_factory=lambda: {"name": "umea-ct"})
     augmentation: Augmentation = field(default_factory=Augmentation)
     fit: Literal["crop", "centre", "resize"] = "crop"
-    """From noise only: how an image comes to `size`. ``crop``: windows at random places; ``centre``: the middle;
-    smaller images are padded. ``resize``: the whole image, image linear and mask nearest (row C2)."""
+    """From noise only: how an image comes to `size`. ``crop``: windows at random places; ``centre``: the middle, what
+    is smaller is padded; ``resize``: the whole image, image linear and mask nearest (row C2)."""
     masks: Literal["none", "channel", "joined"] = "none"
     """From noise only: the case's mask as a second channel (``channel``), or its slices after the image's along z in
     one channel (``joined``, row C2: the first entry of `size` then counts both)."""
@@ -246,6 +250,8 @@ class Recipe:
             for name in FROM_NOISE_ONLY:
                 if getattr(self.data, name) == getattr(Data(), name):
                     del plain["data"][name]
+            if self.preparation.crop is None:
+                del plain["preparation"]["crop"]
         return plain
 
 

@@ -1,12 +1,13 @@
 """The prepared volumes as memory-mapped arrays: made once, read a slice at a time, never loaded whole.
 
-Raw values are kept (HU as int16; MR as int16 where the source is, else float32; label maps as uint8), so that one
-cache serves every intensity scaling. Half precision is never used for HU: above 2048 it steps by 2.
+Raw values are kept (HU as int16; MR as int16 where the source is, else float32; label maps and masks as uint8), so
+that one cache serves every intensity scaling. Half precision is never used for HU: above 2048 it steps by 2.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from synthct.data.cohort import Case, Cohort
 from synthct.data.fingerprint import fingerprint
 from synthct.data.left_out import LeftOut
+from synthct.data.pairs import read_pair
 from synthct.data.whole_folder import whole_folder
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
@@ -41,11 +43,23 @@ class Volume:
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     kind: str = "mr"
-    """What the network is given: "mr" or "labels"."""
+    """What the network is given: "mr" or "labels"; "image": nothing but noise, and `mask` is the pair's."""
+    masked: bool = True
+    """False: an "image" without a mask; `mask` is 0 everywhere."""
+    diagnosis: str | None = None
+    """The case's."""
 
     @property
     def input(self) -> np.ndarray:
-        """What the network is given: `mr`, or the `labels`."""
+        """What the network is given: `mr`, or the `labels`.
+
+        Raises
+        ------
+        UserError
+            The case is an image alone.
+        """
+        if self.kind == "image":
+            raise UserError(f"The case {self.id} has neither an MR nor a label map.", todo="Name one in the manifest.")
         return self.mr if self.kind == "mr" else self.labels
 
     @cached_property
@@ -65,7 +79,7 @@ class Volume:
 
     @cached_property
     def mask(self) -> np.ndarray:
-        """1 inside the body, uint8."""
+        """1 inside the body, uint8; of an "image" the values of its mask."""
         return self._mapped("mask")
 
     def _mapped(self, name: str) -> np.ndarray:
@@ -77,7 +91,7 @@ class Volume:
         return array
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("id", "folder", "shape", "spacing", "kind")
+        names = ("id", "folder", "shape", "spacing", "kind", "masked", "diagnosis")
         return {name: getattr(self, name) for name in names}
 
 
@@ -121,8 +135,10 @@ def _opened(case: Case, folder: Path) -> Volume:
     if not (entry / "case.json").is_file():
         _make(case, entry)
     facts = json.loads((entry / "case.json").read_text(encoding="utf-8"))
-    volume = Volume(case.id, entry.absolute(), tuple(facts["shape"]), tuple(facts["spacing"]), case.kind)
-    for array in (volume.input, volume.ct, volume.mask):
+    masked = case.kind != "image" or case.mask is not None
+    shape, spacing = tuple(facts["shape"]), tuple(facts["spacing"])
+    volume = Volume(case.id, entry.absolute(), shape, spacing, case.kind, masked, case.diagnosis)
+    for array in (*([] if case.kind == "image" else [volume.input]), volume.ct, volume.mask):
         if array.shape != volume.shape:
             raise _damaged(entry, f"It holds {array.shape} voxels in place of {volume.shape}.")
     return volume
@@ -133,6 +149,13 @@ def _damaged(path: Path, why: str) -> UserError:
 
 
 def _make(case: Case, entry: Path) -> None:
+    if case.kind == "image":
+        image, mask = read_pair(case)
+        with whole_folder(entry) as aside:
+            write_arrays(
+                aside, stored_ct(array_of(to_axial(image))), array_of(to_axial(mask)), to_axial(image).GetSpacing()
+            )
+        return
     image, ct = read_image(case.input, case.mr_series), read_image(case.ct, case.ct_series)
     name = "MR" if case.kind == "mr" else "label map"
     require_same_grid(image, ct, (f"The {name} of case {case.id}", f"its CT {case.ct.name}"))
@@ -146,10 +169,16 @@ def _make(case: Case, entry: Path) -> None:
         require_labels(voxels, MOST_CLASSES, f"The label map of case {case.id}")
     with whole_folder(entry) as aside:
         np.save(aside / f"{case.kind}.npy", stored_mr(voxels) if case.kind == "mr" else voxels.astype(np.uint8))
-        np.save(aside / "ct.npy", stored_ct(array_of(to_axial(ct))))
-        np.save(aside / "mask.npy", (array_of(to_axial(mask)) != 0).astype(np.uint8))
-        facts = {"format": FORMAT, "shape": list(reversed(axial.GetSize())), "spacing": list(axial.GetSpacing())}
-        (aside / "case.json").write_text(json.dumps(facts), encoding="utf-8")
+        body = (array_of(to_axial(mask)) != 0).astype(np.uint8)
+        write_arrays(aside, stored_ct(array_of(to_axial(ct))), body, axial.GetSpacing())
+
+
+def write_arrays(folder: Path, ct: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> None:
+    """Write what every entry has: CT (int16), mask (uint8), both z, y, x, and facts; ``spacing`` is x, y, z in mm."""
+    np.save(folder / "ct.npy", ct)
+    np.save(folder / "mask.npy", mask)
+    facts = {"format": FORMAT, "shape": list(ct.shape), "spacing": list(spacing)}
+    (folder / "case.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def stored_mr(array: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """A cohort: the cases that a network is trained and tested on, as a manifest that a person may edit.
 
 ``cohort.json`` names, per case, the MR (or, for networks that make a CT from one, the label map), the CT, an optional
-body mask and what is known of the patient::
+body mask and what is known of the patient. For networks that make images from noise the CT is any image in HU, alone
+or with a ``mask`` of what is outlined in it::
 
     {"format": 1, "cases": [{"id": "p01", "mr": "p01_MR.nii.gz", "ct": "p01_CT.nii.gz", "sex": "F"}]}
 
@@ -20,7 +21,7 @@ from typing import Any, Literal
 
 from synthct.errors import UserError
 from synthct.events import Events
-from synthct.recipe import LABEL_TASK, Preparation, typed
+from synthct.recipe import LABEL_TASK, NOISE_TASK, Preparation, typed
 from synthct.whole_file import write_whole
 
 FORMAT = 1
@@ -30,7 +31,7 @@ CLINICAL = ("patient", "sex", "diagnosis", "centre")
 
 @dataclass(frozen=True)
 class Case:
-    """One CT of one patient with its MR, its label map or both.
+    """One CT of one patient with its MR, its label map or both; alone for networks that make images from noise.
 
     Two cases of one ``patient`` always stay in the same part of a split.
     """
@@ -40,7 +41,8 @@ class Case:
     """NIfTI, NRRD, MetaImage, or a DICOM folder."""
     ct: Path
     mask: Path | None = None
-    """Body mask on the grid of MR or label map; None: made from the MR, or for a label map from it or the CT."""
+    """Body mask on the grid of MR or label map; None: made from the MR, or for a label map from it or the CT. Where
+    there is neither, what is outlined in the image, whole numbers on its grid; None: nothing is."""
     mr_series: str | None = None
     """Series instance UID where the DICOM folder ``mr`` holds several."""
     ct_series: str | None = None
@@ -58,16 +60,16 @@ class Case:
 
     @property
     def input(self) -> Path:
-        """What a network turns into the CT: the MR where there is one (see `Cohort.for_task`), else the label map."""
-        path = self.mr or self.labels
-        if path is None:
-            raise UserError(f"The case {self.id} has neither an MR nor a label map.", todo="Name one in the manifest.")
-        return path
+        """What a network turns into the CT: the MR where there is one (see `Cohort.for_task`), else the label map.
+
+        Where there is neither, the image itself: a network that is fed noise learns from it alone.
+        """
+        return self.mr or self.labels or self.ct
 
     @property
     def kind(self) -> str:
-        """What `input` is: "mr" or "labels"."""
-        return "mr" if self.mr is not None else "labels"
+        """What `input` is: "mr", "labels", or "image" where the case is an image for networks that are fed noise."""
+        return "mr" if self.mr is not None else "labels" if self.labels is not None else "image"
 
     @property
     def patient_id(self) -> str:
@@ -100,11 +102,16 @@ class Cohort:
     def for_task(self, task: str) -> Cohort:
         """Return the cohort with what ``task`` needs alone: label maps for ``label-to-ct``, MRs for all others.
 
+        For ``noise-to-ct`` only image and mask stay.
+
         Raises
         ------
         UserError
             A case that is not excluded lacks it.
         """
+        if task == NOISE_TASK:
+            alone: dict[str, Any] = {"mr": None, "labels": None, "mr_series": None}
+            return dataclasses.replace(self, cases=tuple(dataclasses.replace(case, **alone) for case in self))
         wanted, other, name = ("labels", "mr", "label map") if task == LABEL_TASK else ("mr", "labels", "MR")
         lacking = [case.id for case in self.used if getattr(case, wanted) is None]
         if lacking:
@@ -196,7 +203,6 @@ def _case(entry: Case, root: Path, manifest: Path, skip_missing: Events | None) 
     mr, ct, labels = found("mr"), found("ct"), found("labels")
     assert ct is not None
     entry = dataclasses.replace(entry, mr=mr, ct=ct, mask=found("mask"), labels=labels)
-    _ = entry.input
     if missing and skip_missing is not None:
         skip_missing.warning(f"The case {entry.id} is left out.", missing[0])
         return dataclasses.replace(entry, excluded=missing[0])

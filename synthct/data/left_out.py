@@ -57,10 +57,12 @@ class LeftOut:
         for number, case in enumerate(cases):
             self._events.progress(number, len(cases), "open", case.id)
             try:
-                read_image(case.input, case.mr_series)
-                read_image(case.ct, case.ct_series)
+                alone = case.kind == "image"
+                if not alone:
+                    read_image(case.input, case.mr_series)
+                read_image(case.ct, case.ct_series, single_slice=alone)
                 if case.mask is not None:
-                    read_image(case.mask)
+                    read_image(case.mask, single_slice=alone)
             except UserError as error:
                 found[case.id] = error
         self._judge(found)

@@ -24,6 +24,7 @@ from synthct.data.cohort import Case, Cohort, read_cohort, write_cohort
 from synthct.data.fingerprint import fingerprint
 from synthct.data.left_out import LeftOut
 from synthct.data.overlap import covered, measured
+from synthct.data.pairs import prepare_pair
 from synthct.data.whole_folder import whole_folder
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
@@ -54,10 +55,11 @@ _REPORT = "preparation.json"
 class PreparedCase:
     """MR or label map (uint8), CT (int16 HU, −1024 and above) and mask (uint8) of one case on one grid."""
 
-    input: sitk.Image
+    input: sitk.Image | None
+    """None: the case is an image for networks that are fed noise."""
     ct: sitk.Image
     mask: sitk.Image
-    """1 inside the body where the CT was measured."""
+    """1 inside the body where the CT was measured; of an image for networks that are fed noise, its own values."""
     registration: Registration | None
     """None: not asked for."""
 
@@ -73,6 +75,9 @@ def prepare_case(case: Case, preparation: Preparation, events: Events = SILENT) 
     """
     if case.kind == "labels":
         return _prepare_labels(case, preparation)
+    if case.kind == "image":
+        image, outlined = prepare_pair(case, preparation)
+        return PreparedCase(None, image, outlined, None)
     mr, ct = read_image(case.input, case.mr_series), read_image(case.ct, case.ct_series)
     mask = body_mask(mr, "mr") if case.mask is None else resample_onto(read_image(case.mask), mr, "nearest", 0)
     if not covered(mask, ct):
@@ -114,7 +119,7 @@ def _prepare_labels(case: Case, preparation: Preparation) -> PreparedCase:
         )
     labels, ct = read_image(case.input), read_image(case.ct, case.ct_series)
     require_same_grid(labels, ct, (f"The label map of case {case.id}", f"its CT {case.ct.name}"))
-    values = sitk.GetArrayViewFromImage(labels)
+    values = array_of(labels)  # a view would not outlive the image, which is replaced below
     require_labels(values, MOST_CLASSES, f"The label map of case {case.id}")
     labels = image_from_array(values.astype(np.uint8), labels)
     if case.mask is not None:
@@ -141,7 +146,8 @@ def prepare_cohort(
 ) -> Cohort:
     """Prepare every used case into ``folder/<id>/{mr,ct,mask}.nii.gz`` and write ``folder/cohort.json``.
 
-    Of cases without an MR (see `Cohort.for_task`) the label map is prepared, ``labels.nii.gz``.
+    Of cases without an MR (see `Cohort.for_task`) the label map is prepared, ``labels.nii.gz``, or nothing beside
+    the image and its mask.
 
     A case that lies there already, made from the same files with the same settings, is left as it is, so that an
     interrupted preparation goes on where it was. A cohort that is prepared already is returned unchanged.
@@ -234,7 +240,8 @@ def _prepare_into(case: Case, preparation: Preparation, target: Path, key: str) 
     report = _report(prepared.registration)
     with whole_folder(target) as aside:
         for name, image in ((case.kind, prepared.input), ("ct", prepared.ct), ("mask", prepared.mask)):
-            write_image(image, aside / f"{name}.nii.gz")
+            if image is not None:
+                write_image(image, aside / f"{name}.nii.gz")
         text = json.dumps({"key": key, "registration": report}, indent=1)
         (aside / _REPORT).write_text(text, encoding="utf-8")
     return report
@@ -257,7 +264,8 @@ def _finite(values: dict[str, float]) -> dict[str, float | None]:
 
 
 def _key(case: Case, preparation: Preparation) -> str:
-    settings = [FORMAT, dataclasses.asdict(preparation), case.mr_series, case.ct_series, *_kinds(case)]
+    asked = {name: value for name, value in dataclasses.asdict(preparation).items() if (name, value) != ("crop", None)}
+    settings = [FORMAT, asked, case.mr_series, case.ct_series, *_kinds(case)]
     return fingerprint([case.input, case.ct, case.mask], settings)
 
 
@@ -271,7 +279,7 @@ def _stored_key(folder: Path, kind: str) -> str | None:
         key = json.loads((folder / _REPORT).read_text(encoding="utf-8"))["key"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return key if all((folder / f"{name}.nii.gz").is_file() for name in (kind, "ct", "mask")) else None
+    return key if all((folder / f"{name}.nii.gz").is_file() for name in {kind, "ct", "mask"} - {"image"}) else None
 
 
 def _refuse_foreign(cases: Sequence[Case], folder: Path) -> None:
@@ -295,5 +303,6 @@ def _refuse_foreign(cases: Sequence[Case], folder: Path) -> None:
 
 def _moved(case: Case, folder: Path) -> Case:
     place = folder.resolve() / case.id
-    moved: dict[str, Any] = {name: place / f"{name}.nii.gz" for name in (case.kind, "ct", "mask")}
+    names = {case.kind, "ct", "mask"} - {"image", *(["mask"] if case.kind == "image" and case.mask is None else [])}
+    moved: dict[str, Any] = {name: place / f"{name}.nii.gz" for name in names}
     return dataclasses.replace(case, **{"mr": None, "labels": None, **moved}, mr_series=None, ct_series=None)

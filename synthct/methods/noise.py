@@ -26,7 +26,14 @@ class NoiseMethod(Method):
 
     ``networks["generator"](latent, classes=None)`` returns (N, channels, \\*``data.size``) in [−1, 1] and knows its
     ``latent_shape``, ``dimensions`` (2 or 3) and ``classes`` (their number, 0: none).
+
+    Attributes
+    ----------
+    published_images
+        How many images its authors trained it with; a run with far fewer warns. None: they do not say.
     """
+
+    published_images: int | None = None
 
     generator_role = "generator"
     paired = False
@@ -70,6 +77,12 @@ def draw_latents(
         own.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
         drawn.append(torch.randn(tuple(shape), generator=own))
     return torch.stack(drawn).to(device) if drawn else torch.empty((0, *shape), device=device)
+
+
+def latent_shape_of(generator: nn.Module) -> tuple[int, ...]:
+    """Return the shape of one latent of ``generator``."""
+    shape: Any = generator.latent_shape
+    return tuple(int(length) for length in shape)
 
 
 def pair_channels(data: Data) -> int:
@@ -121,10 +134,11 @@ def require_noise_recipe(recipe: Recipe) -> None:
     """
     data = recipe.data
     if recipe.task != NOISE_TASK:
-        given = [name for name in FROM_NOISE_ONLY if getattr(data, name) != getattr(Data(), name)]
+        given = [f"data.{name}" for name in FROM_NOISE_ONLY if getattr(data, name) != getattr(Data(), name)]
+        given += [] if recipe.preparation.crop is None else ["preparation.crop"]
         if given:
             raise UserError(
-                f"`data.{given[0]}` does not go with `task: {recipe.task}`.",
+                f"`{given[0]}` does not go with `task: {recipe.task}`.",
                 f"It is for images from noise (`task: {NOISE_TASK}`).",
                 "Leave it out.",
             )

@@ -9,6 +9,8 @@ import torch
 from synthct.errors import UserError
 from synthct.methods.conditional_gan import ConditionalGAN
 from synthct.methods.cyclegan import CycleGAN
+from synthct.methods.dcgan import DCGAN
+from synthct.methods.fastgan import FastGAN
 from synthct.methods.gan import GAN
 from synthct.methods.ha_gan import HAGAN
 from synthct.methods.label_input import require_label_recipe
@@ -18,6 +20,7 @@ from synthct.methods.noise_wgan import NoiseWGAN
 from synthct.methods.regression import Regression
 from synthct.methods.segmentation import Segmentation
 from synthct.methods.self_regularised_gan import SelfRegularisedGAN
+from synthct.methods.stylegan2 import StyleGAN2
 from synthct.methods.vanilla_gan import VanillaGAN
 from synthct.methods.wgan import WGAN
 from synthct.options import build
@@ -31,8 +34,11 @@ METHODS: dict[str, Callable[..., Method]] = {
     "wgan": WGAN,
     "self-regularised-gan": SelfRegularisedGAN,
     "segmentation": Segmentation,
+    "dcgan": DCGAN,
     "vanilla-gan": VanillaGAN,
     "noise-wgan": NoiseWGAN,
+    "stylegan2": StyleGAN2,
+    "fastgan": FastGAN,
     "ha-gan": HAGAN,
 }
 

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from synthct.networks.d_disc import DDisc
+from synthct.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from synthct.networks.fastgan import FastGANDiscriminator, FastGANGenerator
 from synthct.networks.ha_gan import HAGANGenerator
 from synthct.networks.ha_gan_discriminator import HAGANDiscriminator
 from synthct.networks.ha_gan_encoders import HAGANEncoder, HAGANGlobalEncoder
@@ -22,6 +24,7 @@ from synthct.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from synthct.networks.residual_encoder_unet import ResidualEncoderUNet
 from synthct.networks.resnet_generator import ResNetGenerator
 from synthct.networks.strided_discriminator import StridedDiscriminator
+from synthct.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from synthct.networks.unet import UNet
 from synthct.options import build
 
@@ -33,10 +36,16 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "patchgan": PatchGAN,
     "multiscale-patchgan": MultiscalePatchGAN,
     "d-disc": DDisc,
+    "dcgan-generator": DCGANGenerator,
+    "dcgan-discriminator": DCGANDiscriminator,
     "noise-unet": NoiseUNet,
     "strided-discriminator": StridedDiscriminator,
     "progressive": ProgressiveGenerator,
     "progressive-critic": ProgressiveCritic,
+    "stylegan2": StyleGAN2Generator,
+    "stylegan2-discriminator": StyleGAN2Discriminator,
+    "fastgan": FastGANGenerator,
+    "fastgan-discriminator": FastGANDiscriminator,
     "ha-gan-generator": HAGANGenerator,
     "ha-gan-discriminator": HAGANDiscriminator,
     "ha-gan-encoder": HAGANEncoder,

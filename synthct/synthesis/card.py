@@ -43,6 +43,28 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
     One sentence for the user.
 ``weights_sha256``
     Of ``weights.safetensors`` beside it.
+
+A model that makes images from noise (task ``"noise-to-ct"``, ``input`` ``"noise"``) has no ``input_scaling``,
+``neighbours``, ``statistics``, ``bias_correction`` and ``body_only``; its ``network`` takes latents, ``in_channels`` is
+the first entry of ``latent_shape``, ``size`` that of what it gives, ``out_channels`` the channels of that, and:
+
+``latent_shape``
+    Of one latent: ``[1024]``, or a volume of noise.
+``channels``
+    What is made: ``["image"]`` or ``["image", "mask"]``.
+``masks``
+    How the mask is made: ``"none"``, ``"channel"`` (the second channel) or ``"joined"`` (one channel, the slices of the
+    image first, then as many of the mask).
+``mask_scaling``
+    ``to_dict()`` of the mask's scaling: which values the mask had in training; null without masks.
+``fit``
+    How training images came to ``size``: ``"crop"``, ``"centre"`` or ``"resize"``.
+``spacing``
+    x, y, z in mm of what is made: the median of the training images' after they came to ``size``.
+``planes``
+    In 2D, planes of the slices that it learned.
+``class_names``
+    Names of the classes that it can be asked for, in the order of their numbers; empty: none.
 """
 
 from __future__ import annotations
@@ -55,6 +77,7 @@ from synthct.errors import UserError
 from synthct.synthesis.models_folder import installed_folder
 
 FORMAT = 1
+NOISE_TASK = "noise-to-ct"
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
@@ -70,6 +93,14 @@ _NEEDED: dict[str, type | tuple[type, ...]] = {
     "size": list,
     "hu_range": list,
     "weights_sha256": str,
+}
+_FROM_NOISE: dict[str, type | tuple[type, ...]] = {
+    **{key: kind for key, kind in _NEEDED.items() if key != "input_scaling"},
+    "latent_shape": list,
+    "channels": list,
+    "masks": str,
+    "spacing": list,
+    "class_names": list,
 }
 _DEFAULTS: dict[str, Any] = {
     "task": "mr-to-ct",
@@ -151,7 +182,46 @@ def parse_card(path: Path) -> dict[str, Any]:
             "Update SyntheticCT.",
         )
     check_card(card, str(path))
+    if is_from_noise(card):
+        return {"training": {}, "planes": ["axial"], **card}
     return {**_DEFAULTS, **card}
+
+
+def is_from_noise(card: dict[str, Any]) -> bool:
+    """Whether the model makes images from noise in place of translating one."""
+    return card.get("task") == NOISE_TASK
+
+
+def require_translation(card: dict[str, Any]) -> None:
+    """Refuse a model that makes images from noise where an image is to be translated.
+
+    Raises
+    ------
+    UserError
+        Naming the model.
+    """
+    if is_from_noise(card):
+        raise UserError(
+            f"The model {card['name']} translates no image.",
+            "It makes images from noise.",
+            "Use it with `synthct generate`, or choose a model that takes an MR or a label map.",
+        )
+
+
+def require_generation(card: dict[str, Any]) -> None:
+    """Refuse a model that translates images where new ones are to be made.
+
+    Raises
+    ------
+    UserError
+        Naming the model.
+    """
+    if not is_from_noise(card):
+        raise UserError(
+            f"The model {card['name']} makes no images from noise.",
+            f"It takes an image: {card['input']}.",
+            "Use it with `synthct synthesize`, or choose a model of the task noise-to-ct.",
+        )
 
 
 def check_card(card: dict[str, Any], origin: str) -> None:
@@ -162,7 +232,7 @@ def check_card(card: dict[str, Any], origin: str) -> None:
     UserError
         Naming the key.
     """
-    for key, kind in _NEEDED.items():
+    for key, kind in (_FROM_NOISE if is_from_noise(card) else _NEEDED).items():
         value = card.get(key)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
             state = f"It is {value!r}." if key in card else "It is missing."
@@ -179,6 +249,9 @@ def check_card(card: dict[str, Any], origin: str) -> None:
     for key, wrong in problems.items():
         if wrong:
             raise UserError(f"`{key}` of {origin} cannot be used.", f"It is {card.get(key)!r}.", "Export it again.")
+    if is_from_noise(card):
+        _check_from_noise(card, origin)
+        return
     if len(card["size"]) == 3 and (card.get("neighbours", 0) or card.get("planes", ["axial"]) != ["axial"]):
         raise UserError(
             f"`neighbours` or `planes` of {origin} cannot be used.",
@@ -196,9 +269,27 @@ def check_card(card: dict[str, Any], origin: str) -> None:
         )
 
 
+def _check_from_noise(card: dict[str, Any], origin: str) -> None:
+    masks = card["masks"]
+    latent, spacing = card["latent_shape"], card["spacing"]
+    problems = {
+        "masks": masks not in ("none", "channel", "joined") or (masks == "joined" and card["size"][0] % 2),
+        "channels": card["channels"] != (["image"] if masks == "none" else ["image", "mask"]),
+        "mask_scaling": (masks == "none") != (card.get("mask_scaling") is None),
+        "latent_shape": not latent or not all(_is_count(side) and side > 0 for side in latent),
+        "in_channels": not latent or card["in_channels"] != latent[0],
+        "out_channels": card["out_channels"] != (2 if masks == "channel" else 1),
+        "spacing": not _is_spacing(spacing) or not all(spacing),
+        "class_names": len(set(map(str, card["class_names"]))) != len(card["class_names"]),
+    }
+    for key, wrong in problems.items():
+        if wrong:
+            raise UserError(f"`{key}` of {origin} cannot be used.", f"It is {card.get(key)!r}.", "Export it again.")
+
+
 def one_hot_classes(card: dict[str, Any]) -> int:
     """Return how many channels a slice of the input becomes: one per class, or 1 where it is not one-hot."""
-    scaling = card["input_scaling"]
+    scaling = card.get("input_scaling", {})
     classes = scaling.get("classes", 7) if scaling.get("name") == "one-hot" else 1
     return classes if _is_count(classes) else 0
 

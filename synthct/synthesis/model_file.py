@@ -18,7 +18,16 @@ from torch import nn
 from synthct.errors import UserError
 from synthct.networks.one_hot import LabelChannels
 from synthct.networks.registry import build_network
-from synthct.synthesis.card import CARD, FORMAT, WEIGHTS, check_card, model_folder, one_hot_classes, parse_card
+from synthct.synthesis.card import (
+    CARD,
+    FORMAT,
+    WEIGHTS,
+    check_card,
+    is_from_noise,
+    model_folder,
+    one_hot_classes,
+    parse_card,
+)
 from synthct.synthesis.monte_carlo import has_dropout
 from synthct.synthesis.weights_hash import checked_hash
 from synthct.volumes.scaling import Scaling, make_scaling
@@ -31,8 +40,8 @@ class Model:
     Parameters
     ----------
     network
-        Takes (N, slices, rows, columns) scaled intensities or label numbers, returns (N, 1, rows, columns); in eval
-        mode.
+        Takes (N, slices, rows, columns) scaled intensities or label numbers, returns (N, 1, rows, columns); or takes
+        latents. In eval mode.
     card
         See `synthct.synthesis.card`.
     folder
@@ -112,9 +121,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Model:
             f"Their SHA-256 is {found[:12]}… and should be {card['weights_sha256'][:12]}….",
             "The file is truncated or was changed: copy or fetch the whole folder again.",
         )
-    slices, classes = 2 * card["neighbours"] + 1, one_hot_classes(card)
-    labels = LabelChannels(slices, classes) if classes > 1 else None
-    network = build_network(card["network"], slices, card["out_channels"], labels=labels)
+    network = _network_of(card)
     try:
         network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, OSError) as error:
@@ -125,6 +132,22 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Model:
         ) from error
     network.requires_grad_(False)
     return Model(network.eval().to(device), card, folder)
+
+
+def _network_of(card: Mapping[str, Any]) -> nn.Module:
+    """Build the network that a card names, with weights of no meaning."""
+    if is_from_noise(dict(card)):
+        network = build_network(card["network"], card["in_channels"], card["out_channels"], tuple(card["size"]))
+        if list(network.latent_shape) != card["latent_shape"]:  # type: ignore[arg-type]
+            raise UserError(
+                f"The latents of the model {card['name']} do not fit its network.",
+                f"The card says {card['latent_shape']}, the network takes {list(network.latent_shape)}.",  # type: ignore[arg-type]
+                "Copy or export the model again.",
+            )
+        return network
+    slices, classes = 2 * card["neighbours"] + 1, one_hot_classes(dict(card))
+    labels = LabelChannels(slices, classes) if classes > 1 else None
+    return build_network(card["network"], slices, card["out_channels"], labels=labels)
 
 
 def _aside(path: Path) -> Path:

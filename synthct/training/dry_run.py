@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from synthct.data.cache import Volume
+from synthct.data.cache import Volume, write_arrays
+from synthct.data.fitting import image_size
 from synthct.data.split import Split
 from synthct.events import SILENT, Events
 from synthct.methods.registry import build_method
-from synthct.recipe import Recipe
+from synthct.recipe import NOISE_TASK, Recipe
 from synthct.synthesis.predictor import is_out_of_memory
 from synthct.terminal import duration
 from synthct.training.launch import launch
@@ -134,6 +135,8 @@ def _made_up(recipe: Recipe, folder: Path) -> Volume:
         slices = _SLICES if set(recipe.data.planes) == {"axial"} else max(size)
         shape = (slices, max(size), max(size))
     random = np.random.default_rng(0)
+    if recipe.task == NOISE_TASK:
+        return _made_up_pair(recipe, folder, random)
     classes = make_scaling(recipe.data.input_scaling).classes
     kind = "mr" if classes is None else "labels"
     made_up = random.integers(0, 2000, shape, np.int16) if classes is None else random.integers(0, classes, shape)
@@ -142,6 +145,20 @@ def _made_up(recipe: Recipe, folder: Path) -> Volume:
     np.save(folder / "mask.npy", np.ones(shape, np.uint8))
     (folder / "case.json").write_text(json.dumps({"shape": shape, "spacing": _SPACING}), encoding="utf-8")
     return Volume("noise", folder, (shape[0], shape[1], shape[2]), recipe.preparation.spacing or _SPACING, kind)
+
+
+def _made_up_pair(recipe: Recipe, folder: Path, random: np.random.Generator) -> Volume:
+    """Write an image of noise, and a mask of it, of the size that the recipe's generator makes."""
+    image = image_size(recipe.data)
+    shape = (image[0], image[1], image[2]) if len(image) == 3 else (_SLICES, image[0], image[1])
+    if len(image) == 2 and set(recipe.data.planes) != {"axial"}:
+        shape = (max(image),) * 3
+    entry = folder / "pair"
+    entry.mkdir()
+    mask = random.integers(0, 2, shape, np.uint8)
+    write_arrays(entry, random.integers(-1000, 600, shape, np.int16), mask, _SPACING)
+    diagnosis = recipe.data.classes[0] if recipe.data.classes else None
+    return Volume("noise", entry, shape, _SPACING, "image", diagnosis=diagnosis)
 
 
 def _parameters(networks: nn.Module) -> int:

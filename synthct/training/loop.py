@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,25 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from synthct.data.cache import Volume
+from synthct.data.noise_batches import NoiseBatches
 from synthct.data.patches import PatchBatches
+from synthct.data.pieces import Ranges
 from synthct.data.slices import SliceBatches
 from synthct.data.split import Split
-from synthct.errors import Cancelled
+from synthct.errors import Cancelled, UserError
 from synthct.events import Events
 from synthct.methods.method import Method
+from synthct.methods.noise import NoiseMethod
 from synthct.methods.segmentation import Segmentation
-from synthct.recipe import Augmentation, Recipe
+from synthct.recipe import NOISE_TASK, Augmentation, Recipe
 from synthct.synthesis.model_file import save_model
 from synthct.training.curves import Curves
 from synthct.training.ema import Ema
 from synthct.training.interrupt import Interrupt
 from synthct.training.judge import Judge
 from synthct.training.model_card import model_card, training_summary
+from synthct.training.noise_card import noise_card
+from synthct.training.noise_judge import NoiseJudge
 from synthct.training.plan import make_plan
 from synthct.training.reporting import Report
 from synthct.training.run_folder import RunFolder
@@ -78,15 +83,8 @@ class Loop:
         self._ema = Ema(self._generator, training.ema) if training.ema is not None else None
         self._update = Update(fabric, method.optimisers)
         slabs = split.slabs.get("training")
-        self.batches = _batches(recipe)(
-            volumes,
-            split.training,
-            recipe.data,
-            training.batch,
-            training.seed,
-            fabric.global_rank,
-            fabric.world_size,
-            ranges=slabs,
+        self.batches = _batches(
+            recipe, volumes, split.training, slabs, training.batch, fabric.global_rank, fabric.world_size
         )
         self._validation = [
             (volumes[case], slab)
@@ -95,13 +93,12 @@ class Loop:
         ]
         self._shown = self._samples(volumes, split)
         self._training = [volumes[case] for case in split.training]
-        self._card = model_card(recipe, method, self._training)
+        card = noise_card if isinstance(method, NoiseMethod) else model_card
+        self._card = card(recipe, method, self._training)
         self._sizes = (len(split.training), len(split.validation))
         self.plan = make_plan(training, self.batches.steps_per_epoch, bool(self._validation))
         self.standing = Standing()
-        self.judge: Judge = (
-            TissueJudge(method, self._card) if isinstance(method, Segmentation) else TranslationJudge(self._card)
-        )
+        self.judge = self._chosen_judge(volumes, split)
         curves = Curves(run.tensorboard) if fabric.is_global_zero else None
         self._report = Report(events, curves, self.plan, run.path, fabric.device)
 
@@ -154,7 +151,10 @@ class Loop:
         step = self.standing.step
         torch.manual_seed(step_seed(self.recipe.training.seed, step, self.fabric.global_rank))
         kind = next(self._generator.parameters()).dtype  # not the 16 bits of mixed precision: HU need more
-        batch = {name: value.to(kind) for name, value in self.fabric.to_device(batch).items()}
+        batch = {
+            name: value.to(kind) if value.is_floating_point() else value
+            for name, value in self.fabric.to_device(batch).items()
+        }
         with self.fabric.autocast():
             losses = self.method.training_step(batch, self._update, step / self.plan.total)
         if self._ema is not None:
@@ -246,8 +246,19 @@ class Loop:
     def _samples(self, volumes: Mapping[str, Volume], split: Split) -> dict[str, Tensor]:
         part = "validation" if split.validation else "training"
         data = dataclasses.replace(self.recipe.data, augmentation=Augmentation(), paired=True)
-        batches = _batches(self.recipe)(volumes, split.part(part), data, 1, 0, ranges=split.slabs.get(part))
-        return batches.preview(SAMPLES)
+        recipe = dataclasses.replace(self.recipe, data=data)
+        return _batches(recipe, volumes, split.part(part), split.slabs.get(part), 1).preview(SAMPLES)
+
+    def _chosen_judge(self, volumes: Mapping[str, Volume], split: Split) -> Judge:
+        method = self.method
+        if isinstance(method, NoiseMethod):
+            seen = (split.training, split.validation)
+            held_out, all_of_them = (
+                NoiseBatches(volumes, ids, self.recipe.data, 1, 0) if ids else None
+                for ids in (split.validation, [case for part in seen for case in part])
+            )
+            return NoiseJudge(self._card, held_out, all_of_them)
+        return TissueJudge(method, self._card) if isinstance(method, Segmentation) else TranslationJudge(self._card)
 
     def _epoch_is_over(self) -> bool:
         return self.standing.step > self.standing.epoch_ended and self.plan.ends_epoch(self.standing.step)
@@ -273,9 +284,26 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _batches(recipe: Recipe) -> type[SliceBatches] | type[PatchBatches]:
-    """What cuts the samples of a recipe."""
-    return PatchBatches if len(recipe.data.size) == 3 else SliceBatches
+def _batches(
+    recipe: Recipe,
+    volumes: Mapping[str, Volume],
+    ids: Sequence[str],
+    slabs: Ranges | None,
+    batch: int,
+    rank: int = 0,
+    world: int = 1,
+) -> SliceBatches | PatchBatches | NoiseBatches:
+    """Return what cuts the samples of a recipe."""
+    if recipe.task == NOISE_TASK:
+        if slabs:
+            raise UserError(
+                "The split divides cases by slabs of slices.",
+                "From noise whole images are learned.",
+                "Give a split by patient, or none.",
+            )
+        return NoiseBatches(volumes, ids, recipe.data, batch, recipe.training.seed, rank, world)
+    kind = PatchBatches if len(recipe.data.size) == 3 else SliceBatches
+    return kind(volumes, ids, recipe.data, batch, recipe.training.seed, rank, world, ranges=slabs)
 
 
 def _place(networks: nn.ModuleDict, fabric: Fabric) -> None:

@@ -25,10 +25,11 @@ CASES = 24
 _LATTICE = 4
 _SAMPLE = 2_000_000
 _SCORES_ARE = {
-    False: "means over the validation volumes, inside the body mask",
-    True: "means over the validation volumes, their CT spoilt as in training",
+    "validation/dice": "means over the validation volumes, their CT spoilt as in training",
+    "validation/statistics_distance": "Fréchet distance of simple image statistics, generated to real; not an FID",
 }
-_INTENDED_USE = "Research only; not a medical device, not for diagnosis or treatment."
+_INSIDE = "means over the validation volumes, inside the body mask"
+INTENDED_USE = "Research only; not a medical device, not for diagnosis or treatment."
 
 
 def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def model_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
         "bias_correction": recipe.preparation.bias_correction,
         "body_only": method.body_only,
         "statistics": _statistics(training, scaling),
-        "intended_use": _INTENDED_USE,
+        "intended_use": INTENDED_USE,
         **(tissues if method.classes else {}),
     }
 
@@ -84,9 +85,13 @@ def training_summary(
         "seed": recipe.training.seed,
         "date": time.strftime("%Y-%m-%d"),
         "scores": {name.removeprefix("validation/"): round(value, 3) for name, value in scores.items()},
-        "scores_are": _SCORES_ARE["validation/dice" in scores],
+        "scores_are": _scores_are(scores),
     }
     return summary if start is None else {**summary, "started_from": start}
+
+
+def _scores_are(scores: Mapping[str, float]) -> str:
+    return next((words for name, words in _SCORES_ARE.items() if name in scores), _INSIDE)
 
 
 def with_features(

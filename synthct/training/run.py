@@ -16,15 +16,17 @@ from torch import nn
 
 from synthct.data.cache import Volume, open_cache
 from synthct.data.cohort import Cohort, write_cohort
+from synthct.data.fitting import fitted
 from synthct.data.left_out import LeftOut
+from synthct.data.noise_batches import require_pairs
 from synthct.data.preparation import prepare_cohort
-from synthct.data.split import Split, read_split, split_cohort, write_split
+from synthct.data.split import MIN_PATIENTS, Split, read_split, split_cohort, write_split
 from synthct.errors import Cancelled, UserError
 from synthct.events import SILENT, Events
 from synthct.locks import FolderLock
 from synthct.methods.method import Method
 from synthct.methods.registry import build_method
-from synthct.recipe import Recipe
+from synthct.recipe import NOISE_TASK, Recipe
 from synthct.synthesis.model_file import load_model
 from synthct.synthesis.predictor import is_out_of_memory
 from synthct.training.checkpoint import read_summary
@@ -129,6 +131,7 @@ def _go_on(
     events = run.events(caller_events) if fabric.is_global_zero else SILENT
     try:
         prepared, volumes, split = _prepared(run, recipe, cohort, fabric, events, skip_corrupt)
+        _warn_of_few(method, split, events)
         facts = _facts(run, recipe, volumes)
         summary = read_summary(run.checkpoints)
         put_pretrained(method, recipe, {role: run.pretrained / role for role in method.pretrained})
@@ -200,9 +203,12 @@ def _prepared(
             shared = os.access(prepared.root, os.W_OK)
             volumes = open_cache(prepared, prepared.root / ".cache" if shared else run.cache, events, left_out)
             prepared = left_out.of(prepared)
+            if recipe.task == NOISE_TASK:
+                volumes = {case: fitted(volume, recipe.data) for case, volume in volumes.items()}
+                require_pairs(volumes, recipe.data)
             if not run.split_file.exists():
                 counts = {case: volume.shape[0] for case, volume in volumes.items()}
-                write_split(split_cohort(prepared, counts, seed=recipe.training.seed, events=events), run.split_file)
+                write_split(_drawn_split(recipe, prepared, counts, events), run.split_file)
             if left_out.reasons:
                 write_split(read_split(run.split_file).without(left_out.reasons), run.split_file)
                 write_cohort(left_out.of(cohort), run.cohort_file, overwrite=True)
@@ -223,6 +229,24 @@ def _prepared(
             "There are no validation cases.", "The last weights are kept as the model in place of the best.", ""
         )
     return prepared, volumes, split
+
+
+def _drawn_split(recipe: Recipe, prepared: Cohort, slices: dict[str, int], events: Events) -> Split:
+    """Draw the run's split; from noise, where whole images count and not slabs, too few patients are all learned."""
+    if recipe.task == NOISE_TASK and len({case.patient_id for case in prepared.used}) < MIN_PATIENTS:
+        return Split(tuple(case.id for case in prepared.used), seed=recipe.training.seed)
+    return split_cohort(prepared, slices, seed=recipe.training.seed, events=events)
+
+
+def _warn_of_few(method: Method, split: Split, events: Events) -> None:
+    """Warn where a method that makes images from noise was published with many more than there are."""
+    published = getattr(method, "published_images", None)
+    if published is not None and len(split.training) < published / 4:
+        events.warning(
+            f"{len(split.training)} training cases are few for this method.",
+            f"It was published with {published}; with few it learns them by heart, or its images become alike.",
+            "Add cases, or compare the generated images with the training cases.",
+        )
 
 
 def _facts(run: RunFolder, recipe: Recipe, volumes: dict[str, Volume]) -> dict[str, Any]:
@@ -268,7 +292,7 @@ def _start_from(method: Method, recipe: Recipe, path: Path | str, events: Events
             f"Its network {model.card['network']} differs from the recipe's {recipe.networks[method.generator_role]}.",
             "Give the generator of the recipe the same options.",
         ) from error
-    for key in ("input_scaling", "target_scaling"):
+    for key in ("target_scaling",) if recipe.task == NOISE_TASK else ("input_scaling", "target_scaling"):
         if model.card[key] != make_scaling(getattr(recipe.data, key)).to_dict():
             events.warning(
                 f"The model {path} was trained with another {key.replace('_', ' ')}.",

@@ -21,7 +21,11 @@ _READERS = ("NrrdImageIO", "MetaImageIO", "NiftiImageIO")
 
 
 def read_image(
-    path: Path | str, series: str | None = None, uneven: str = "refuse", events: Events = SILENT
+    path: Path | str,
+    series: str | None = None,
+    uneven: str = "refuse",
+    events: Events = SILENT,
+    single_slice: bool = False,
 ) -> sitk.Image:
     """Read one 3D scalar volume: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.
 
@@ -35,6 +39,8 @@ def read_image(
         What to do with DICOM slices at uneven distances: ``"refuse"`` or ``"interpolate"``.
     events
         Hears warnings (sform and qform disagree, gantry tilt corrected).
+    single_slice
+        Whether a file may hold one slice alone, as a patch does.
 
     Returns
     -------
@@ -60,7 +66,7 @@ def read_image(
         raise UserError(f"{path} is a single DICOM file.", "A whole series is needed.", "Give the folder it lies in.")
     else:
         image = _read_with_itk(path, start)
-    _check_size(image, path)
+    _check_size(image, path, single_slice)
     _check_finite(image, path)
     return image
 
@@ -200,9 +206,9 @@ def _in_words(path: Path, text: str) -> UserError:
     return UserError(f"{path} cannot be read.", f"Its header is not that of a volume. Expected {_FORMATS}.", again)
 
 
-def _check_size(image: sitk.Image, path: Path) -> None:
+def _check_size(image: sitk.Image, path: Path, single_slice: bool) -> None:
     size = image.GetSize()
-    if len(size) < 3 or min(size) < 2:
+    if len(size) < 3 or min(size[:2] if single_slice else size) < 2:
         raise UserError(
             f"{path} is a single slice ({'×'.join(map(str, size))} voxels).",
             "A volume with at least two voxels along each axis is needed.",
