@@ -98,6 +98,7 @@ def test_networks_read_no_files_and_methods_know_no_data():
         "labels",
         "templates",
         "insert",
+        "dataset",
     ],
 )
 def test_help_needs_no_slow_package(verb):

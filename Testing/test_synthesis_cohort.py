@@ -196,6 +196,6 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(cohort_synthesis, "choose_device", torch.device)
-    devices = [cohort_synthesis._own_device("auto", Rank(n, 6, n % 3, 3)) for n in range(6)]
+    devices = [cohort_synthesis.own_device("auto", Rank(n, 6, n % 3, 3)) for n in range(6)]
     assert [device.index for device in devices] == [0, 1, 0, 0, 1, 0]
-    assert cohort_synthesis._own_device("cpu", Rank(1, 2, 1, 2)).type == "cpu"
+    assert cohort_synthesis.own_device("cpu", Rank(1, 2, 1, 2)).type == "cpu"

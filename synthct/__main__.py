@@ -36,6 +36,7 @@ VERBS = {
     "labels": "turn a CT, or another segmentation, into a label map of tissue classes and nodules",
     "templates": "cut nodules out of masks into a library of templates; list, export, import, remove them",
     "insert": "plant nodules of a library into a label map, at a point or at random",
+    "dataset": "volumes with planted nodules, their masks and CTs by a model, to train segmentation networks on",
     "evaluate": "score a synthetic CT against its reference CT",
     "overlap": "score segmentations against reference masks: Dice, surfaces, volumes, per patient",
     "turing": "a visual Turing test: real and generated volumes blinded for raters, their answers scored",

@@ -77,7 +77,7 @@ def synthesize_cohort(
     if mask not in (None, "auto", "none"):
         raise UserError(f"The mask {mask} cannot be that of every case.", todo="Give auto or none, or leave it out.")
     model = model if isinstance(model, Model) else load_model(model)
-    chosen = str(_own_device(device, rank))
+    chosen = str(own_device(device, rank))
     settings = {
         "model": {"name": model.card["name"], "weights_sha256": model.card.get("weights_sha256")},
         "options": {"mask": mask, "planes": list(planes) if planes else None},
@@ -107,7 +107,7 @@ def synthesize_cohort(
     return manifest
 
 
-def _own_device(device: str, rank: Rank) -> torch.device:
+def own_device(device: str, rank: Rank) -> torch.device:
     """Return the device of this process: of several on a machine with GPUs, each takes the next."""
     if rank.world > 1 and device in ("auto", "cuda") and torch.cuda.device_count():
         return choose_device(f"cuda:{rank.local % torch.cuda.device_count()}")
