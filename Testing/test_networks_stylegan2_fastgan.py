@@ -1,4 +1,4 @@
-"""StyleGAN2's networks: the published size, modulation, what a latent decides; FastGAN's: excitation, reconstruction."""
+"""StyleGAN2: the published size, modulation, what a latent decides; FastGAN: excitation, reconstruction."""
 
 import pytest
 import torch
@@ -53,7 +53,8 @@ def test_shapes_and_a_gradient_for_every_parameter(generator, judge, size):
     images = made(torch.randn(4, 10))
     assert images.shape == (4, 2, *size)
     if judge is JUDGE:
-        assert (logits := judging(images)).shape == (4, 1)
+        logits = judging(images)
+        assert logits.shape == (4, 1)
         loss = logits.square().mean()
     else:
         logits, found = judging.with_reconstructions(images)
@@ -79,7 +80,7 @@ def test_a_latent_decides_the_image_in_eval_mode(entry):
         network.eval()
         first = network(latents)
         assert torch.equal(first, network(latents))
-        assert -1 <= first.min() and first.max() <= 1
+        assert first.abs().max() <= 1
         assert not torch.allclose(first[0], first[1])
         torch.testing.assert_close(network(latents[:1]), first[:1])
 
