@@ -12,7 +12,7 @@ from synthct.methods.generation import frozen
 from synthct.methods.lipschitz import Clipping, gradient_penalty, require_no_batch_norm
 from synthct.methods.losses import judgement
 from synthct.methods.method import Batch, Update
-from synthct.methods.noise import NoiseMethod, build_noise_networks, draw_latents
+from synthct.methods.noise import NoiseMethod, build_noise_networks, draw_latents, latent_shape_of
 from synthct.methods.optimisers import build_optimisers
 from synthct.networks.progressive import ProgressiveGenerator, grown_levels
 from synthct.recipe import Recipe
@@ -65,7 +65,6 @@ class NoiseWGAN(NoiseMethod):
         if critic_updates < 1:
             raise UserError(f"`critic_updates` cannot be {critic_updates}.", todo="Give 1 or more.")
         self.networks = build_noise_networks(recipe, latent, judges=("critic",))
-        self._latent_shape: tuple[int, ...] = self.networks["generator"].latent_shape  # type: ignore[assignment]
         critic = self.networks["critic"]
         if constraint == "penalty":
             require_no_batch_norm(critic)
@@ -100,7 +99,7 @@ class NoiseWGAN(NoiseMethod):
             critic.grow(grown)  # type: ignore[operator]
             real = generator.as_grown(real)
 
-        latents = draw_latents(self._latent_shape, len(real), device=real.device).to(real.dtype)
+        latents = draw_latents(latent_shape_of(generator), len(real), device=real.device).to(real.dtype)
         with torch.set_grad_enabled(last):
             synthetic = generator(latents)
         shown = synthetic.detach()

@@ -21,7 +21,6 @@ from synthct.methods.regression import Regression
 from synthct.methods.segmentation import Segmentation
 from synthct.methods.self_regularised_gan import SelfRegularisedGAN
 from synthct.methods.stylegan2 import StyleGAN2
-from synthct.methods.vanilla_gan import VanillaGAN
 from synthct.methods.wgan import WGAN
 from synthct.options import build
 from synthct.recipe import NOISE_TASK, Recipe
@@ -35,7 +34,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "self-regularised-gan": SelfRegularisedGAN,
     "segmentation": Segmentation,
     "dcgan": DCGAN,
-    "vanilla-gan": VanillaGAN,
+    "vanilla-gan": DCGAN,  # row C4: the same step, other networks
     "noise-wgan": NoiseWGAN,
     "stylegan2": StyleGAN2,
     "fastgan": FastGAN,

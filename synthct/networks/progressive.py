@@ -53,7 +53,7 @@ class _Growing(nn.Module):
 
     def _stage(self) -> tuple[int, float]:
         """Doublings that are complete, and the share of the next one."""
-        grown = float(self.grown)
+        grown = float(self.levels if self.grown.is_meta else self.grown)
         whole = min(floor(grown), self.levels)
         return whole, grown - whole
 

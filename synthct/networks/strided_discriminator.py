@@ -66,6 +66,7 @@ class StridedDiscriminator(nn.Module):
         self.layers = nn.Sequential(*parts, nn.Flatten(), nn.Linear(widths[-1] * prod(sides[-1]), out_channels))
         initialise(self, initialisation)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Return logits; there are no classes to be told."""
         output: Tensor = self.layers(image)
         return output
