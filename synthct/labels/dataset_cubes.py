@@ -78,7 +78,7 @@ class Plan:
                 all(2 <= side <= LARGEST_SIDE for side in self.size),
                 f"Each side has 2 to {LARGEST_SIDE} voxels.",
             ),
-            f"The seed {self.seed}": (self.seed >= 0, "It is 0 or more."),
+            f"The seed {self.seed}": (0 <= self.seed < 2**32, "It lies between 0 and 2³² − 1."),
             f"A share of {self.with_nodule:g} with nodules": (0 <= self.with_nodule <= 1, "It lies between 0 and 1."),
             f"{_span(self.templates)} templates per volume": (
                 1 <= self.templates[0] <= self.templates[1] <= MOST_NODULES,

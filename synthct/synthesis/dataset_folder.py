@@ -33,6 +33,7 @@ SETTINGS, MANIFEST, TABLE, COHORT, COLOURS, RECORDS = (
     "labels.ctbl",
     "records",
 )
+MOST_VOLUMES = 100_000
 KINDS = {"image": "images", "labels": "labels", "mask": "masks"}
 _COLUMNS = (
     *("id", "image", "labels", "mask", "case", "patient", "origin_i", "origin_j", "origin_k"),
@@ -66,7 +67,8 @@ class DatasetFolder:
     def claim(self, settings: Mapping[str, Any], count: int) -> None:
         """Make the folder for ``count`` volumes made with ``settings``, or go on in one that was made with the same.
 
-        A larger count adds volumes to a finished data set: none depends on how many there are.
+        A larger count adds volumes to a finished data set: none depends on how many there are. A folder in which no
+        volume is finished is begun anew.
 
         Raises
         ------
@@ -81,7 +83,7 @@ class DatasetFolder:
                 before = self._settings(path)
                 if before is None:
                     self._refuse_foreign()
-                else:
+                elif any((self.root / RECORDS).glob("*.json")):
                     self._refuse_other(before, settings, count)
                 content = {"format": FORMAT, "count": count, **settings}
                 write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
