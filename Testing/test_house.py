@@ -89,6 +89,7 @@ def test_networks_read_no_files_and_methods_know_no_data():
         "bulk",
         "depth",
         "statistics",
+        "dose",
         "turing",
         "overlap",
         "commission",
@@ -98,6 +99,7 @@ def test_networks_read_no_files_and_methods_know_no_data():
         "labels",
         "templates",
         "insert",
+        "generate",
         "dataset",
     ],
 )

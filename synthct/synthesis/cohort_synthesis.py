@@ -20,6 +20,7 @@ from synthct.data.fingerprint import fingerprint
 from synthct.errors import Cancelled, UserError
 from synthct.events import SILENT, Events
 from synthct.locks import FolderLock
+from synthct.synthesis.card import require_translation
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.files import synthesize_file
 from synthct.synthesis.model_file import Model, load_model
@@ -77,6 +78,7 @@ def synthesize_cohort(
     if mask not in (None, "auto", "none"):
         raise UserError(f"The mask {mask} cannot be that of every case.", todo="Give auto or none, or leave it out.")
     model = model if isinstance(model, Model) else load_model(model)
+    require_translation(model.card)
     chosen = str(own_device(device, rank))
     settings = {
         "model": {"name": model.card["name"], "weights_sha256": model.card.get("weights_sha256")},

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.synthesis.calibration_file import calibrated
+from synthct.synthesis.card import require_translation
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.local_update import REACH_MM, local_update
 from synthct.synthesis.model_file import Model, load_model
@@ -113,6 +114,8 @@ def synthesize_file(
     events.progress(0, 1, "loading", input.name)
     chosen = choose_device(device)
     models = [each if isinstance(each, Model) else loader(each) for each in paths]
+    for each in models:
+        require_translation(each.card)
     loaded = models[0]
     image = read_image(input, series, uneven, events)
     region: sitk.Image | str | None = None

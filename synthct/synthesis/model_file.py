@@ -27,6 +27,7 @@ from synthct.synthesis.card import (
     model_folder,
     one_hot_classes,
     parse_card,
+    require_translation,
 )
 from synthct.synthesis.monte_carlo import has_dropout
 from synthct.synthesis.weights_hash import checked_hash
@@ -54,7 +55,8 @@ class Model:
 
     @property
     def input_scaling(self) -> Scaling:
-        """Scaling of the source intensities, not yet fitted to a volume."""
+        """Scaling of the source intensities, not yet fitted to a volume; a model from noise has none and is refused."""
+        require_translation(self.card)
         return make_scaling(self.card["input_scaling"])
 
     @property
