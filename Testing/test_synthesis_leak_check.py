@@ -1,4 +1,4 @@
-"""Copies of training cases are found among generated images; new patients, mean ones and noise are not taken for them."""
+"""Copies of training cases are found among generated images; new patients, mean ones and noise are left in peace."""
 
 import numpy as np
 import pytest

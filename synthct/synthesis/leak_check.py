@@ -117,9 +117,9 @@ class LeakCheck:
         """Return which training image a generated one, of the same shape and range, comes nearest to."""
         image = small(image)
         distances = self._distances(image)
-        order = np.argsort(distances)[:SHORTLIST]
+        order = [int(place) for place in np.argsort(distances)[:SHORTLIST]]
         similar = self._similarities(image, order)
-        best, place = int(np.argmax(similar)), int(order[0])
+        best, place = int(np.argmax(similar)), order[0]
         reasons = []
         if distances[place] < self.distance_limit:
             far = f"{distances[place]:.4f}, below {self.distance_limit:.4f}"
@@ -133,7 +133,7 @@ class LeakCheck:
             place,
             self._cases[order[best]],
             similar[best],
-            int(order[best]),
+            order[best],
             tuple(reasons),
         )
 
