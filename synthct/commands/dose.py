@@ -1,0 +1,206 @@
+"""``synthct dose``: two dose volumes compared: gamma, dose-volume histograms of structures, differences."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthct.errors import UserError
+from synthct.events import Events
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from synthct.volumes.dose import Dose
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reference", required=True, type=Path, metavar="DOSE", help="dose on the true CT: RTDOSE or an image"
+    )
+    parser.add_argument("--evaluated", required=True, type=Path, metavar="DOSE", help="dose on the synthetic CT")
+    parser.add_argument("--unit", choices=("gy", "cgy"), help="of doses that are images; RTDOSE says its own")
+    parser.add_argument(
+        "--structures", type=Path, metavar="FILE", help="RTSTRUCT or DICOM SEG, .seg.nrrd or a label map; else none"
+    )
+    parser.add_argument(
+        "--ct", type=Path, metavar="CT", help="draw an RTSTRUCT's contours on this CT's grid; default: the dose's"
+    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="structures to score; default: all")
+    parser.add_argument(
+        "--criterion",
+        action="append",
+        type=float,
+        nargs=2,
+        metavar=("PERCENT", "MM"),
+        help="of gamma; repeat for several; default: 1/1, 2/2 and 3/3",
+    )
+    parser.add_argument("--local", action="store_true", help="gamma's dose difference in percent of each voxel's dose")
+    parser.add_argument(
+        "--threshold", type=float, default=10.0, metavar="PERCENT", help="judge voxels from this share on (default 10)"
+    )
+    parser.add_argument(
+        "--normalisation", type=float, metavar="GY", help="100 percent, such as the prescription; default: the maximum"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="where to write the numbers")
+    parser.add_argument("--dvh", type=Path, metavar="CSV", help="write the dose-volume histograms")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw them")
+    parser.add_argument("--difference", type=Path, metavar="IMAGE", help="write evaluated − reference in Gy")
+    parser.add_argument("--gamma-map", type=Path, metavar="IMAGE", help="write the gamma of the first criterion")
+    parser.add_argument(
+        "--other-patient", action="store_true", help="compare although the files name different patients"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def run(options: argparse.Namespace, events: Events) -> None:
+    import SimpleITK as sitk
+
+    from synthct.evaluation.dose_scores import DEFINITIONS, difference_scores
+    from synthct.evaluation.gamma import CRITERIA, gamma
+    from synthct.evaluation.report import write_json
+    from synthct.volumes.dose import read_dose
+    from synthct.volumes.geometry import image_from_array
+    from synthct.volumes.write import write_image
+
+    _check(options)
+    reference = read_dose(options.reference, options.unit)
+    evaluated = read_dose(options.evaluated, options.unit)
+    notes = _require_one_patient(reference, evaluated, options.other_patient)
+    highest = options.normalisation or float(sitk.GetArrayViewFromImage(reference.image).max())
+    structures = list(_structures(options, reference, events)) if options.structures else []
+    scores, difference = difference_scores(reference.image, evaluated.image, highest, options.threshold)
+    criteria = options.criterion or CRITERIA
+    found = []
+    for number, (percent, distance) in enumerate(criteria):
+        events.progress(number, len(criteria), "gamma", f"{percent:g} %, {distance:g} mm")
+        found.append(
+            gamma(reference.image, evaluated.image, percent, distance, options.threshold, highest, options.local)
+        )
+    doses, curves, table = _dose_volumes(reference, evaluated, structures, highest)
+    content = {
+        "normalisation_gy": highest,
+        "threshold_percent": options.threshold,
+        "gamma": {
+            each.name: {"pass_percent": each.pass_percent, "mean": each.mean, "voxels": each.voxels} for each in found
+        },
+        "gamma_kind": "local" if options.local else "global",
+        **scores,
+        "structures": table,
+        "notes": notes,
+        "definitions": DEFINITIONS,
+    }
+    write_json(content, options.output)
+    if options.difference:
+        write_image(difference, options.difference, options.overwrite)
+    if options.gamma_map:
+        write_image(image_from_array(found[0].map, reference.image), options.gamma_map, options.overwrite)
+    _write_curves(options, doses, curves)
+    for note in notes:
+        events.warning(note)
+    events.result(output=str(options.output), gamma={each.name: each.pass_percent for each in found})
+    for each in found:
+        print(f"gamma {each.name}: {each.pass_percent:.2f} % of {each.voxels} voxels pass, mean {each.mean:.3f}")
+    for name, row in table.items():
+        changes = ", ".join(f"{key[:-3]} {row[key]['difference']:+.2f}" for key in ("d98_gy", "d2_gy", "mean_gy"))
+        print(f"{name} ({row['volume_ml']:.1f} ml), evaluated − reference in Gy: {changes}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    outputs = (options.output, options.dvh, options.picture, options.difference, options.gamma_map)
+    for path in outputs:
+        if path is not None and path.exists() and not options.overwrite:
+            raise UserError(f"{path} exists.", "Nothing is replaced unasked.", "Add --overwrite or take another name.")
+    if (options.dvh or options.picture) and not options.structures:
+        raise UserError("--dvh and --picture need --structures.", todo="Say whose dose-volume histograms.")
+    for name in ("normalisation", "threshold"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise UserError(f"--{name} cannot be {value:g}.", todo="Give a number above 0.")
+    for percent, distance in options.criterion or []:
+        if not (percent > 0 and distance > 0):
+            raise UserError(f"--criterion {percent:g} {distance:g} is none.", todo="Give percent and mm above 0.")
+
+
+def _require_one_patient(reference: Dose, evaluated: Dose, other_patient: bool) -> list[str]:
+    from synthct.volumes.geometry import same_grid
+
+    notes = []
+    for first, second, what in (
+        (reference.frame_uid, evaluated.frame_uid, "frames of reference"),
+        (reference.patient_id, evaluated.patient_id, "patients"),
+    ):
+        if first and second and first != second:
+            if what == "patients" and other_patient:
+                notes.append(f"The doses name different patients, {first} and {second}; compared because it was asked.")
+                continue
+            raise UserError(
+                f"{reference.name} and {evaluated.name} belong to different {what}.",
+                f"{first} is not {second}.",
+                "Give doses of one patient in one frame"
+                + (", or add --other-patient where an id was replaced." if what == "patients" else "."),
+            )
+    if reference.summation != evaluated.summation and reference.summation and evaluated.summation:
+        raise UserError(
+            f"{reference.name} is the dose of a {reference.summation}, {evaluated.name} of a {evaluated.summation}.",
+            todo="Give doses summed alike.",
+        )
+    if not same_grid(reference.image, evaluated.image):
+        notes.append("The doses are on different grids; the evaluated one is interpolated (linear).")
+    return notes
+
+
+def _structures(options: argparse.Namespace, reference: Dose, events: Events) -> Iterator[tuple[str, sitk.Image]]:
+    from synthct.labels.dicom_masks import check_frame, masks_of, open_source
+    from synthct.volumes.geometry import grid_of
+    from synthct.volumes.read import read_image
+    from synthct.volumes.segments import read_segments
+
+    if options.structures.suffix.lower() == ".dcm" or not options.structures.suffix:
+        source = open_source(options.structures)
+        check_frame(source, reference.frame_uid, events)
+        grid = grid_of(read_image(options.ct)) if options.ct else grid_of(reference.image)
+        for name in _chosen(options, source.regions):
+            yield name, masks_of(source, grid, [name], events)[0]  # one by one: structures overlap
+    else:
+        segments = read_segments(options.structures)
+        for name in _chosen(options, segments.names):
+            yield name, segments[name]
+
+
+def _chosen(options: argparse.Namespace, names: tuple[str, ...]) -> list[str]:
+    missing = [name for name in options.only if name not in names]
+    if missing:
+        raise UserError(
+            f"{options.structures} has no structure {', '.join(missing)}.", f"It has {', '.join(names)}.", "Choose."
+        )
+    return options.only or list(names)
+
+
+def _dose_volumes(
+    reference: Dose, evaluated: Dose, structures: list[tuple[str, sitk.Image]], highest: float
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    import numpy as np
+
+    from synthct.evaluation.dose_scores import BINS, compared, dose_metrics, dose_volume, structure_doses
+
+    pairs = {name: structure_doses(reference.image, evaluated.image, mask, name) for name, mask in structures}
+    most = max([float(max(first.max(), second.max())) for first, second, _ in pairs.values()], default=highest)
+    doses = np.linspace(0, most, BINS + 1)
+    curves = {name: (dose_volume(a, doses), dose_volume(b, doses)) for name, (a, b, _) in pairs.items()}
+    table = {
+        name: {**compared(dose_metrics(first), dose_metrics(second), highest), "volume_ml": volume}
+        for name, (first, second, volume) in pairs.items()
+    }
+    return doses, curves, table
+
+
+def _write_curves(options: argparse.Namespace, doses: Any, curves: dict[str, Any]) -> None:
+    from synthct.evaluation.dose_plot import draw_dose_volumes, write_dose_volumes
+
+    if options.dvh:
+        write_dose_volumes(options.dvh, doses, curves)
+    if options.picture:
+        draw_dose_volumes(options.picture, doses, curves)
