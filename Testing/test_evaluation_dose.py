@@ -242,7 +242,7 @@ def test_the_command_from_dicom_to_numbers(tmp_path):
     assert done.returncode == 0, done.stderr
     content = json.loads((out / "dose.json").read_text())
     strict, loose = content["gamma"]["1%/1mm"], content["gamma"]["3%/3mm"]
-    assert loose["pass_percent"] == 100 and strict["mean"] > 2 * loose["mean"] > 0
+    assert loose["pass_percent"] == 100 and strict["mean"] > loose["mean"] > 0
     target = content["structures"]["target"]
     for name in ("d98_gy", "d95_gy", "d50_gy", "d2_gy", "mean_gy"):
         assert target[name]["evaluated"] == pytest.approx(1.02 * target[name]["reference"], rel=1e-5)
