@@ -29,6 +29,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minimum-volume", type=float, default=0.0, metavar="MM3", help="remove smaller parts of a mask (default 0)"
     )
+    parser.add_argument(
+        "--check-against",
+        type=Path,
+        metavar="COHORT",
+        help="the manifest of the training cases: flag images that repeat one, and draw the closest pairs",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
     parser.add_argument("--overwrite", action="store_true", help="make all anew and replace what is there")
     parser.epilog = "Processes started by torchrun or srun share the pairs."
@@ -45,10 +51,12 @@ def run(options: argparse.Namespace, events: Events) -> None:
         if options.count is not None or options.seed is not None:
             raise UserError("--interpolate has two seeds and --steps.", todo="Leave --count and --seed out.")
         count, (seed, between) = 9 if options.steps is None else options.steps, options.interpolate
+    from synthct.data.cohort import read_cohort
     from synthct.synthesis.generate import generate
     from synthct.synthesis.pair import MaskOptions
     from synthct.synthesis.rank import own_rank
 
+    cohort = None if options.check_against is None else read_cohort(options.check_against)
     manifest = generate(
         options.model,
         options.output,
@@ -64,4 +72,10 @@ def run(options: argparse.Namespace, events: Events) -> None:
     )
     listed = f"{manifest} lists them." if manifest.exists() else "Other processes are still at work."
     print(f"The pairs are in {options.output}. {listed}")
+    if cohort is not None and manifest.exists():
+        from synthct.synthesis.generated_leaks import PICTURE, check_generated
+        from synthct.synthesis.model_file import load_model
+
+        flagged = check_generated(manifest, load_model(options.model).card, cohort, events)
+        print(f"{len(flagged)} come too close to a case of {options.check_against}; {PICTURE} shows the closest.")
     print("Made up, and for research only: they show no patient.")

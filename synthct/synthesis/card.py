@@ -57,6 +57,8 @@ the first entry of ``latent_shape``, ``size`` that of what it gives, ``out_chann
     image first, then as many of the mask).
 ``mask_scaling``
     ``to_dict()`` of the mask's scaling: which values the mask had in training; null without masks.
+``preparation``
+    What was done to the training images before, as in the recipe; the leak check does the same to its cases.
 ``fit``
     How training images came to ``size``: ``"crop"``, ``"centre"`` or ``"resize"``.
 ``spacing``

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ def noise_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
         "masks": data.masks,
         "mask_scaling": make_scaling(data.mask_scaling).to_dict() if pairs else None,
         "target_scaling": make_scaling(data.target_scaling).to_dict(),
+        "preparation": dataclasses.asdict(recipe.preparation),
         "fit": data.fit,
         "planes": list(data.planes),
         "size": list(data.size),
