@@ -217,4 +217,62 @@ class ctkMessageBox(QtWidgets.QMessageBox):
     dontShowAgainSettingsKey = _stored(str, "_key")
 
 
-CLASSES = {kind.__name__: kind for kind in (ctkCollapsibleButton, ctkComboBox, ctkMessageBox, ctkPathLineEdit)}
+class ctkSliderWidget(QtWidgets.QWidget):
+    """A slider and a spin box that show one number."""
+
+    valueChanged = QtCore.Signal(float)
+    _STEPS = 1000
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        super().__init__(parent)
+        self._slider = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal, self)
+        self._slider.setMaximum(self._STEPS)
+        self._spin_box = QtWidgets.QDoubleSpinBox(self)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._slider, 1)
+        layout.addWidget(self._spin_box)
+        self._slider.sliderMoved.connect(self._on_slider)
+        self._spin_box.valueChanged.connect(self._on_value)
+
+    def _on_slider(self, step):
+        box = self._spin_box
+        box.setValue(box.minimum() + step / self._STEPS * (box.maximum() - box.minimum()))
+
+    def _on_value(self, value):
+        self._show()
+        self.valueChanged.emit(value)
+
+    def _show(self):
+        box = self._spin_box
+        span = box.maximum() - box.minimum()
+        self._slider.setValue(round((box.value() - box.minimum()) / span * self._STEPS) if span else 0)
+
+    def setValue(self, value: float) -> None:
+        """Show another number, the nearest within the limits."""
+        self._spin_box.setValue(value)
+
+    def _limit(name):
+        def write(self, number):
+            getattr(self._spin_box, f"set{name.capitalize()}")(number)
+            self._show()
+
+        return QtCore.Property(float, lambda self: getattr(self._spin_box, name)(), write)
+
+    def _of_box(kind, name):
+        setter = f"set{name[0].upper()}{name[1:]}"
+        return QtCore.Property(
+            kind,
+            lambda self: getattr(self._spin_box, name)(),
+            lambda self, value: getattr(self._spin_box, setter)(value),
+        )
+
+    value = QtCore.Property(float, lambda self: self._spin_box.value(), setValue)
+    minimum, maximum = _limit("minimum"), _limit("maximum")
+    singleStep, decimals = _of_box(float, "singleStep"), _of_box(int, "decimals")
+    prefix, suffix = _of_box(str, "prefix"), _of_box(str, "suffix")
+
+
+CLASSES = {
+    kind.__name__: kind for kind in (ctkCollapsibleButton, ctkComboBox, ctkMessageBox, ctkPathLineEdit, ctkSliderWidget)
+}

@@ -8,6 +8,8 @@ import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from vtk.util.numpy_support import vtk_to_numpy
 
+from .overlays import draw_overlays
+
 COLOURS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c"}
 ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 
@@ -55,6 +57,8 @@ class qMRMLSliceView(QtWidgets.QLabel):
         pixels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)
         pixels = np.ascontiguousarray(pixels[::-1, :, :3], dtype=np.uint8)
         picture = QtGui.QImage(pixels.data, width, height, 3 * width, QtGui.QImage.Format.Format_RGB888)
+        picture = picture.copy()
+        draw_overlays(picture, self._logic.GetSliceNode())
         self.setPixmap(QtGui.QPixmap.fromImage(picture))
 
     def resizeEvent(self, event):
