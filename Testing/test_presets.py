@@ -7,8 +7,9 @@ import torch
 import yaml
 
 from synthct.errors import UserError
+from synthct.methods.noise import draw_latents, latent_shape_of, pair_channels
 from synthct.methods.registry import build_method
-from synthct.recipe import PRESETS, load_recipe, preset_names, recipe_from_dict
+from synthct.recipe import NOISE_TASK, PRESETS, load_recipe, preset_names, recipe_from_dict
 from synthct.volumes.scaling import make_scaling
 
 
@@ -34,6 +35,8 @@ def test_every_published_configuration_has_its_preset():
         "synthct-labels-unet",
         "synthct-labels-pix2pix",
         "synthct-labels-3d",
+        "lecture-dcgan-nodules",
+        "lecture-cgan-nodules",
     } <= set(preset_names())
 
 
@@ -51,6 +54,13 @@ def test_preset_builds_at_its_full_size(name):
     make_scaling(recipe.data.target_scaling)
     with torch.device("meta"):
         method = build_method(recipe)
+        if recipe.task == NOISE_TASK:
+            generator = method.networks["generator"]
+            latents = draw_latents(latent_shape_of(generator), 2, device="meta")
+            classes = torch.zeros(2, dtype=torch.int64) if recipe.data.classes else None
+            assert generator(latents, classes).shape == (2, pair_channels(recipe.data), *recipe.data.size)
+            assert (generator.dimensions, generator.classes) == (len(recipe.data.size), len(recipe.data.classes))
+            return
         images = torch.empty(2, 2 * recipe.data.neighbours + 1, *recipe.data.size)
         outputs = len(method.classes) or 1
         assert method.networks[method.generator_role](images).shape == (2, outputs, *recipe.data.size)
@@ -72,7 +82,8 @@ def test_preset_refuses_unknown_options(name):
 
 def test_published_numbers_carry_their_source():
     """Each line with a number or choice of a published preset ends in a comment, or repeats a line that has one."""
-    for path in [*PRESETS.glob("umea-*.yaml"), *PRESETS.glob("linkoping-*.yaml"), PRESETS / "pix2pix.yaml"]:
+    published = ("umea-*.yaml", "linkoping-*.yaml", "lecture-*.yaml", "oslo-*.yaml", "pix2pix.yaml")
+    for path in [path for pattern in published for path in PRESETS.glob(pattern)]:
         for line in path.read_text(encoding="utf-8").splitlines():
             bare = re.fullmatch(r"\s*(\w+):\s*(\S.*)", line)
             if bare and "#" not in line:
@@ -104,6 +115,17 @@ def test_umea_wgan_is_row_a6():
     assert recipe.networks["generator"] == {**gan.networks["generator"], "output": "linear"}
     assert recipe.optimisers == {"generator": gan.optimisers["generator"], "critic": gan.optimisers["discriminator"]}
     assert recipe.training == gan.training
+
+
+def test_lecture_dcgan_is_row_d1():
+    recipe, told = load_recipe("lecture-dcgan-nodules"), load_recipe("lecture-cgan-nodules")
+    assert (recipe.method["latent"], recipe.data.size, recipe.data.masks) == (100, (56, 56), "none")
+    for role in ("generator", "discriminator"):
+        entry = recipe.optimisers[role]
+        assert (entry["name"], entry["lr"], entry["beta1"]) == ("adam", 2e-4, 0.5)
+        assert (recipe.networks[role]["norm"], recipe.networks[role]["initialisation"]) == ("batch", "normal")
+    assert told.data.classes == ("benign", "malignant")
+    assert (told.optimisers, told.training) == (recipe.optimisers, recipe.training)
 
 
 def test_pix2pix_is_as_published():

@@ -7,13 +7,13 @@ import math
 
 import pytest
 import torch
-from training_recipes import tiny_cohort
+from training_recipes import tiny_cohort, tiny_pairs
 
 from synthct.__main__ import main
 from synthct.data.preparation import prepare_cohort
 from synthct.events import read_events
 from synthct.methods.registry import METHODS
-from synthct.recipe import Preparation, load_recipe, preset_names
+from synthct.recipe import NOISE_TASK, Preparation, load_recipe, preset_names
 from synthct.synthesis.model_file import load_model
 from synthct.training.checkpoint import read_summary
 from synthct.volumes.scaling import make_scaling
@@ -27,6 +27,16 @@ SMALL = {
     "patchgan": {"width": 4, "layers": 2},
     "multiscale-patchgan": {"width": 4, "layers": 1},
     "d-disc": {"width": 4},
+    "dcgan-generator": {"width": 4},
+    "dcgan-discriminator": {"width": 4},
+    "noise-unet": {"filters": "4-8"},
+    "strided-discriminator": {"filters": "4-8"},
+    "progressive": {"filters": "8-4"},
+    "progressive-critic": {"filters": "8-4"},
+    "ha-gan-generator": {"width": 64},
+    "ha-gan-discriminator": {"width": 64},
+    "ha-gan-encoder": {},
+    "ha-gan-global-encoder": {"width": 32},
 }
 """By network: what makes it small."""
 
@@ -49,6 +59,13 @@ def losses_of(method):
         },
         "self-regularised-gan": {"g_adversarial", "g_self", "d_real", "d_synthetic"},
         "segmentation": {"dice_ce"},
+        "dcgan": {"d_real", "d_synthetic", "g_adversarial"},
+        "vanilla-gan": {"d_real", "d_synthetic", "g_adversarial"},
+        "ha-gan": {
+            *("d_real", "d_synthetic", "g_adversarial"),
+            *(["e_l1", "ge_l1_low", "ge_l1_high"] if options.get("encoders", True) else []),
+        },
+        "noise-wgan": {"critic", "g_adversarial", *(["penalty"] if options.get("constraint") == "penalty" else [])},
     }[options["name"]]
 
 
@@ -70,19 +87,22 @@ def cohorts(tmp_path_factory):
         raw = tiny_cohort(folder / "raw", cases=3, labels=labels)
         return prepare_cohort(raw, Preparation(), folder / "prepared").root / "cohort.json"
 
-    return {labels: made(labels) for labels in (None, 6, 7)}
+    pairs = tiny_pairs(tmp_path_factory.mktemp("pairs"))
+    noise = prepare_cohort(pairs, Preparation(), pairs.root / "prepared").root / "cohort.json"
+    return {labels: made(labels) for labels in (None, 6, 7)} | {NOISE_TASK: noise}
 
 
 def small(preset):
     """Options that make ``preset`` fit a test."""
     recipe = load_recipe(preset)
-    size = "[32, 32]" if len(recipe.data.size) == 2 else "[8, 32, 32]"
+    slices = 32 if recipe.task == NOISE_TASK else 8
+    size = "[32, 32]" if len(recipe.data.size) == 2 else f"[{slices}, 32, 32]"
     options = {"data.size": size, "training.batch": "2", "training.steps_per_epoch": str(STEPS)}
     options |= {"training.validation_volumes": "1", "training.workers": "0"}
     options["training.validate_every"] = "1"
     for role, entry in recipe.networks.items():
         options |= {f"networks.{role}.{key}": str(value) for key, value in SMALL[entry["name"]].items()}
-    if recipe.method["name"] == "wgan":
+    if recipe.method["name"] in ("wgan", "noise-wgan"):
         options["method.critic_updates"] = str(STEPS)  # so that the generator has its turn
     return [word for key, value in options.items() for word in (f"--{key}", value)]
 
@@ -90,7 +110,8 @@ def small(preset):
 @pytest.mark.parametrize("preset", preset_names())
 def test_preset_trains(preset, cohorts, tmp_path):
     run = tmp_path / "run"
-    cohort = cohorts[make_scaling(load_recipe(preset).data.input_scaling).classes]
+    task = load_recipe(preset).task
+    cohort = cohorts[task if task == NOISE_TASK else make_scaling(load_recipe(preset).data.input_scaling).classes]
     command = ["train", "--preset", preset, "--cohort", str(cohort), "--run", str(run), "--steps", str(STEPS)]
     assert main([*command, "--device", "cpu", *small(preset)]) == 0
 
@@ -106,6 +127,7 @@ def test_preset_trains(preset, cohorts, tmp_path):
     assert all(math.isfinite(value) for value in losses.values())
     assert any(value != 0 for value in losses.values())
     score = "validation/dice" if written.method["name"] == "segmentation" else "validation/mae_hu"
+    score = "validation/statistics_distance" if task == NOISE_TASK else score
     assert [math.isfinite(found[score]) for found in values if score in found] == [True]
     assert events[-1]["kind"] == "result" and events[-1]["steps"] == STEPS
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from phantoms import write_phantom_cohort
+import numpy as np
+import SimpleITK as sitk
+from phantoms import phantom_pair, write_phantom_cohort
 
-from synthct.data.cohort import Cohort, read_cohort
+from synthct.data.cohort import Case, Cohort, read_cohort
 from synthct.recipe import Recipe, recipe_from_dict
 
 SHAPE = (8, 32, 36)
@@ -15,6 +17,24 @@ SHAPE = (8, 32, 36)
 def tiny_cohort(folder: Path, cases: int = 4, shape: tuple[int, int, int] = SHAPE, labels: int | None = None) -> Cohort:
     """Return a cohort of phantoms written into ``folder``; with ``labels`` label maps of so many classes for MRs."""
     return read_cohort(write_phantom_cohort(folder, cases, shape, masks=True, labels=labels))
+
+
+def tiny_pairs(
+    folder: Path, cases: int = 8, shape: tuple[int, int, int] = (32, 32, 36), spacing: float = 2.0
+) -> Cohort:
+    """Return CTs of phantoms with masks of their bones, written into ``images`` and ``masks``; classes in turn."""
+    found = []
+    for number in range(cases):
+        ct = phantom_pair(shape, number, (spacing,) * 3)[1]
+        mask = sitk.GetImageFromArray((sitk.GetArrayFromImage(ct) > 400).astype(np.uint8))
+        mask.CopyInformation(ct)
+        paths = [folder / place / f"phantom_{number:02d}.nii.gz" for place in ("images", "masks")]
+        for path, image in zip(paths, (ct, mask), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(image, str(path))
+        diagnosis = ("benign", "malignant")[number % 2]
+        found.append(Case(paths[0].name.split(".")[0], None, paths[0], paths[1], diagnosis=diagnosis))
+    return Cohort(tuple(found), folder)
 
 
 def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
