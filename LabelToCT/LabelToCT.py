@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Annotated, Union
 
 # In a clone `synthct` lies beside this module's folder; installed, it lies beside this file.
 if not (Path(__file__).resolve().parent / "synthct").is_dir():
@@ -10,10 +11,10 @@ if not (Path(__file__).resolve().parent / "synthct").is_dir():
 import qt
 import slicer
 import vtk
-from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLLabelMapVolumeNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -23,7 +24,13 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from synthct.scene import selftest
+from synthct.scene.label_map_section import LabelMapSection
+from synthct.scene.label_synthesis_section import LabelSynthesisSection
+from synthct.scene.nodule_section import NoduleSection
 from synthct.scene.session import Session
+from synthct.scene.training_section import TrainingSection
+from synthct.synthesis.card import card_of
+from synthct.synthesis.models_folder import installed_folders
 
 
 class LabelToCT(ScriptedLoadableModule):
@@ -44,7 +51,27 @@ class LabelToCTParameterNode:
     """The user's choices, saved with the scene."""
 
     ctVolume: vtkMRMLScalarVolumeNode
+    nodules: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    segmentation: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    classTable: str
+    mapping: str
+    outline: bool = True
+    labelOpacity: Annotated[int, WithinRange(0, 100)] = 80
     labelMap: vtkMRMLLabelMapVolumeNode
+    noduleLibrary: str
+    noduleTemplate: str
+    noduleShare: Annotated[int, WithinRange(0, 100)] = 80
+    noduleSurface: Annotated[float, WithinRange(0, 50)] = 10.0
+    noduleCount: Annotated[int, WithinRange(1, 200)] = 3
+    noduleSeed: Annotated[int, WithinRange(0, 999999999)] = 0
+    noduleVaried: bool = True
+    syntheticCT: vtkMRMLScalarVolumeNode
+    model: str
+    device: str = "auto"
+    everyPlane: bool = False
+    onlyChanged: bool = True
+    sideBySide: bool = True
+    trainingRun: str
 
 
 class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -63,7 +90,25 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = LabelToCTLogic()
-        self.sections = []  # each has ui, update(), scene_closing() and close()
+        session = self.logic.session
+        self.labelMaps = LabelMapSection(self.ui.labelMapButton, session, self.parameters)
+        self.nodules = NoduleSection(self.ui.nodulesButton, self.parameters)
+        self.synthesis = LabelSynthesisSection(
+            self.ui.synthesiseButton, session, self.parameters, card_of, installed_folders
+        )
+        self.sections = [
+            self.labelMaps,
+            self.nodules,
+            self.synthesis,
+        ]  # each has ui, update(), scene_closing() and close()
+        self.training = TrainingSection(
+            self.ui.trainingButton,
+            session,
+            self.synthesis.devices,
+            "label-to-ct",
+            self.onTrainingRun,
+            self.onTrainedModel,
+        )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
@@ -76,12 +121,14 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         for section in self.sections:
             section.close()
+        self.training.close()
         self.setParameterNode(None)
         self.logic.session.close()
         self.removeObservers()
 
     def enter(self):
         self.initializeParameterNode()
+        self.synthesis.enter()
 
     def exit(self):
         self.setParameterNode(None)
@@ -115,6 +162,7 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = None
         if parameterNode:
+            parameterNode.trainingRun = parameterNode.trainingRun or self.training.run_path
             self._parameterNodeGuiTags = [parameterNode.connectGui(section.ui) for section in self.sections]
             self._parameterNode = parameterNode
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
@@ -122,8 +170,16 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onParameterNodeModified(self, caller=None, event=None):
         """Show what no widget is connected to by itself."""
+        self.training.run_path = self._parameterNode.trainingRun
         for section in self.sections:
             section.update()
+
+    def onTrainingRun(self):
+        if self._parameterNode:
+            self._parameterNode.trainingRun = self.training.run_path
+
+    def onTrainedModel(self, path):
+        self.synthesis.models.path = path
 
 
 class LabelToCTLogic(ScriptedLoadableModuleLogic):

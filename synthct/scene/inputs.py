@@ -9,6 +9,7 @@ import slicer
 from synthct.errors import UserError
 from synthct.scene.nodes import image_from_node
 from synthct.scene.studies import MODEL_ATTRIBUTE
+from synthct.volumes.label_numbers import require_labels
 
 
 def checked_input(node: slicer.vtkMRMLScalarVolumeNode, output_node: slicer.vtkMRMLNode | None) -> sitk.Image:
@@ -42,6 +43,37 @@ def checked_input(node: slicer.vtkMRMLScalarVolumeNode, output_node: slicer.vtkM
             f"The volume {name} is constant: every voxel is {voxels.min():g}.",
             "There is nothing to translate.",
             "Choose the MR volume.",
+        )
+    return image
+
+
+def checked_labels(node: slicer.vtkMRMLLabelMapVolumeNode, classes: int) -> sitk.Image:
+    """Return the label map to make a CT of.
+
+    Parameters
+    ----------
+    classes
+        That the model knows, numbered from 0.
+
+    Raises
+    ------
+    UserError
+        Naming the node: no label map, empty, a single slice, one class alone, a number that is no class of the model,
+        or under a non-linear transform.
+    """
+    image = image_from_node(node)
+    name = node.GetName()
+    if not node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise UserError(f"{name} is no label map.", "The network needs classes.", "Make one of the CT, in step 1.")
+    voxels = sitk.GetArrayViewFromImage(image)
+    if min(voxels.shape) < 2:
+        raise UserError(f"The label map {name} has a single slice.", "A 3D volume is needed.", "Load the whole volume.")
+    require_labels(voxels, classes, f"The label map {name}")
+    if voxels.min() == voxels.max():
+        raise UserError(
+            f"The label map {name} is of one class: every voxel is {voxels.min():g}.",
+            "There is nothing to make a CT of.",
+            "Choose the label map of a CT.",
         )
     return image
 

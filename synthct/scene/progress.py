@@ -49,8 +49,8 @@ def show_scores(table: qt.QTableWidget, scores: Mapping[str, Any] | None) -> Non
     table.setVisible(bool(rows))
 
 
-def result_html(translation: Translation) -> str:
-    """Return what came of a translation, and every warning on the way, as a short text."""
+def result_html(translation: Translation, shown: str = "shown over the MR") -> str:
+    """Return what came of a translation, and every warning on the way, as a short text; ``shown`` says where."""
     node = translation.output_node
     lines = []
     if translation.error is not None:
@@ -58,7 +58,7 @@ def result_html(translation: Translation) -> str:
     elif translation.state == "cancelled":
         lines.append("Cancelled." + ("" if node else " The scene is as it was."))
     if node is not None:
-        lines.append(f"<b>{html.escape(node.GetName())}</b> is in the scene, shown over the MR.")
+        lines.append(f"<b>{html.escape(node.GetName())}</b> is in the scene, {shown}.")
     if translation.likeness:
         lines.append(html.escape(translation.likeness))
     lines += [f"<span style='color:#b9770e'>{html.escape(text)}</span>" for text in translation.warnings]

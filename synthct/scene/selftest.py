@@ -32,9 +32,29 @@ save_model(sys.argv[1], build_network(network, 1, 1), {
 """
 
 
-def make_model(folder: Path) -> Path:
-    """Write an untrained model, by a child process (Slicer imports no torch), and return its folder."""
-    subprocess.run([python(), "-c", _MODEL, str(folder)], env=environment(), check=True, timeout=300)
+_LABEL_MODEL = """
+import sys
+import torch
+from synthct.networks.one_hot import LabelChannels
+from synthct.networks.registry import build_network
+from synthct.synthesis.model_file import save_model
+torch.manual_seed(0)
+network = {"name": "unet", "width": "4-8", "norm": "none"}
+save_model(sys.argv[1], build_network(network, 1, 1, seed=0, labels=LabelChannels(1, 7)), {
+    "name": "Self-test", "task": "label-to-ct", "input": "label map", "network": network, "in_channels": 7,
+    "out_channels": 1, "size": [32, 32], "input_scaling": {"name": "one-hot", "classes": 7},
+    "target_scaling": {"name": "ct-window", "low": -1000, "high": 1000}, "planes": ["axial"], "neighbours": 0,
+    "spacing": None, "hu_range": [-1000, 1000], "intended_use": "Untrained: it shows that the tool works."})
+"""
+
+
+def make_model(folder: Path, labels: bool = False) -> Path:
+    """Write an untrained model, by a child process (Slicer imports no torch), and return its folder.
+
+    With ``labels`` it makes a CT of a label map of seven classes.
+    """
+    program = _LABEL_MODEL if labels else _MODEL
+    subprocess.run([python(), "-c", program, str(folder)], env=environment(), check=True, timeout=300)
     return folder
 
 

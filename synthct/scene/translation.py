@@ -1,7 +1,8 @@
-"""One MR volume of the scene turned into a synthetic CT: checked, handed to a job, and put back into the scene."""
+"""An MR or label map of the scene turned into a synthetic CT: checked, handed to a job, and put back into the scene."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +15,42 @@ import slicer
 from synthct.errors import UserError
 from synthct.scene.display import set_ct_window, set_deviation_colours, show_over
 from synthct.scene.exchange import job_error, no_exchange, renamed, write_exchange
-from synthct.scene.inputs import checked_input
+from synthct.scene.inputs import checked_input, checked_labels
 from synthct.scene.jobs import Job, State
 from synthct.scene.nodes import image_from_node, node_from_image, update_node_from_image
 from synthct.scene.session import Session
 from synthct.scene.studies import sign
 from synthct.scene.uncertainty import chosen_modes
-from synthct.volumes.geometry import grid_of, resample_onto
+from synthct.volumes.geometry import Grid, grid_of, resample_onto
 from synthct.volumes.hu import AIR_HU
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A label map and the CT that a model made of it, as files: an edit of the label map is followed from here."""
+
+    folder: Path
+    grid: Grid
+    digest: str
+    """Of the label map's voxels."""
+
+    @property
+    def labels(self) -> Path:
+        """File of the label map."""
+        return self.folder / "input.nrrd"
+
+    @property
+    def ct(self) -> Path:
+        """File of the CT."""
+        return self.folder / "sct.nrrd"
+
+    def is_of(self, labels: sitk.Image) -> bool:
+        """Whether the CT is that of ``labels`` already."""
+        return self.grid == grid_of(labels) and self.digest == _digest(labels)
+
+    def discard(self) -> None:
+        """Remove the files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -30,21 +59,26 @@ class Request:
 
     ``output_node`` None makes a new volume named after the input; ``reference_node`` is a CT to score against. With
     ``uncertainty`` (modes of ``synthct synthesize``; ``samples`` counts with dropout) the result is the mean of
-    several predictions, and their standard deviation goes into ``deviation_node`` or a new volume.
+    several predictions, and their standard deviation goes into ``deviation_node`` or a new volume. ``body_mask`` None
+    leaves the mask to the model. With ``classes`` the input is a label map that holds the numbers below it; its files
+    stay (`Translation.kept`), and with ``previous``, those of the label map before an edit, only what the edit can
+    influence is made anew.
     """
 
-    input_node: slicer.vtkMRMLScalarVolumeNode
+    input_node: slicer.vtkMRMLVolumeNode
     model: Path
     model_name: str = ""
     output_node: slicer.vtkMRMLScalarVolumeNode | None = None
     planes: tuple[str, ...] = ("axial",)
     device: str = "auto"
-    body_mask: bool = True
+    body_mask: bool | None = True
     reference_node: slicer.vtkMRMLScalarVolumeNode | None = None
     window: str = "Soft tissue"
     uncertainty: tuple[str, ...] = ()
     samples: int = 10
     deviation_node: slicer.vtkMRMLScalarVolumeNode | None = None
+    classes: int | None = None
+    previous: Kept | None = None
 
     @classmethod
     def from_parameters(cls, parameters: Any, card: Mapping[str, Any], window: str) -> Request:
@@ -86,6 +120,8 @@ class Translation:
         each None until then.
     likeness
         A sentence, where the input is like the training data or this is not known; where it is not, a warning says so.
+    kept
+        A label map and its CT as files, once done, to follow the next edit from; None for an MR.
 
     Raises
     ------
@@ -96,7 +132,10 @@ class Translation:
     def __init__(self, request: Request, session: Session) -> None:
         if not request.planes:
             raise UserError("No plane is chosen.", "The network goes through slices.", "Tick a plane.")
-        image = checked_input(request.input_node, request.output_node)
+        if request.classes is None:
+            image = checked_input(request.input_node, request.output_node)
+        else:
+            image = checked_labels(request.input_node, request.classes)
         if request.deviation_node is not None and request.deviation_node in (request.input_node, request.output_node):
             raise UserError(
                 f"The uncertainty would replace {request.deviation_node.GetName()}.",
@@ -112,6 +151,8 @@ class Translation:
         self.error: UserError | None = None
         self.warnings: list[str] = []
         self.likeness = ""
+        self.kept: Kept | None = None
+        self._digest = "" if request.classes is None else _digest(image)
         self._name = request.input_node.GetName()
         self._grid = grid_of(image)
         self._reference = reference
@@ -173,8 +214,12 @@ class Translation:
             "output": self._folder / "sct.nrrd",
             "planes": list(self.request.planes),
             "device": self.request.device,
-            "mask": "auto" if self.request.body_mask else "none",
         }
+        if self.request.body_mask is not None:
+            options["mask"] = "auto" if self.request.body_mask else "none"
+        if self.request.previous is not None:
+            options["previous_labels"] = self.request.previous.labels
+            options["previous_ct"] = self.request.previous.ct
         if self.request.uncertainty:
             options["uncertainty"] = list(self.request.uncertainty)
             options["uncertainty_output"] = self._folder / "sd.nrrd"
@@ -197,7 +242,8 @@ class Translation:
             ways = ", ".join(self.request.uncertainty)
             sign(spread, model, self._name, source, f"Standard deviation in HU ({ways}) of the synthetic CT")
             self.deviation_node = spread
-        show_over(node, source)
+        if self.request.classes is None:
+            show_over(node, source)
         self.output_node = node
         found = (self.job.result or {}).get("likeness") or {}
         self.likeness = "" if found.get("unlike") else str(found.get("sentence") or "")
@@ -235,7 +281,10 @@ class Translation:
         return {self._folder / file: name for file, name in names.items()}
 
     def _clean(self) -> None:
-        """Remove the images that were exchanged; the log of a failure stays."""
+        """Remove the images that were exchanged, but for those that an edit is followed from; a failure's log stays."""
+        if self.state == "done" and self.request.classes is not None:
+            self.kept = Kept(self._folder, self._grid, self._digest)
+            return
         for path in self._folder.glob("*.nrrd"):
             path.unlink(missing_ok=True)
         if self.state == "done":
@@ -255,3 +304,7 @@ def _into_scene(
     fresh = node.GetImageData() is None
     update_node_from_image(node, image)
     return node, fresh
+
+
+def _digest(image: sitk.Image) -> str:
+    return hashlib.sha1(sitk.GetArrayViewFromImage(image), usedforsecurity=False).hexdigest()

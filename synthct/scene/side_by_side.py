@@ -1,0 +1,162 @@
+"""A label map and its CT in linked slice views beside each other, and the views before put back afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+import vtk
+
+_VIEWS = ("Red", "Yellow", "Green", "Slice4")
+_OVER_CT = 0.5
+"""Opacity of the label map where the original CT lies below it."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """How a slice view was before."""
+
+    background: str | None
+    foreground: str | None
+    label: str | None
+    foreground_opacity: float
+    label_opacity: float
+    linked: int
+    hot: int
+    outline: int
+    orientation: str
+    to_ras: vtk.vtkMatrix4x4
+
+
+class SideBySide:
+    """The layout with label map and CT; nothing is done where there is no main window.
+
+    Attributes
+    ----------
+    shown
+        Whether the views are beside each other now.
+    """
+
+    def __init__(self) -> None:
+        self.shown = False
+        self._volumes: tuple[str | None, ...] = ()
+        self._layout = 0
+        self._before: dict[str, _View] = {}
+
+    def show(
+        self,
+        labels: slicer.vtkMRMLLabelMapVolumeNode | None,
+        ct: slicer.vtkMRMLScalarVolumeNode,
+        original: slicer.vtkMRMLScalarVolumeNode | None = None,
+    ) -> None:
+        """Show the label map at the left and the CT at the right, axial and linked.
+
+        With the original CT there are four views: the label map over the original, the synthetic CT, the original, and
+        the synthetic CT with the label map's outlines. Called again with other volumes these change and the rest stays.
+        """
+        manager = slicer.app.layoutManager()
+        chosen = tuple(node.GetID() if node is not None else None for node in (labels, ct, original))
+        if manager is None or (self.shown and chosen == self._volumes):
+            return
+        self._volumes = chosen
+        kind = slicer.vtkMRMLLayoutNode
+        layout = kind.SlicerLayoutSideBySideView if original is None else kind.SlicerLayoutTwoOverTwoView
+        first = not self.shown
+        if first:
+            self._layout = int(manager.layout)
+            self._before = {name: _look_of(*nodes) for name, nodes in _views()}
+        if first or int(manager.layout) != layout:
+            manager.setLayout(layout)
+        over = _OVER_CT if original is not None else 1.0
+        layers = {
+            "Red": (original, labels, over, 0),
+            "Yellow": (ct, None, 1.0, 0),
+            "Green": (original if original is not None else ct, None, 1.0, 0),
+            "Slice4": (ct, labels, 1.0, 1),
+        }
+        for name, (view, volumes) in _views():
+            background, label, opacity, outline = layers[name]
+            volumes.SetLinkedControl(0)  # else each view's volumes would go to all
+            volumes.SetBackgroundVolumeID(background.GetID() if background is not None else None)
+            volumes.SetForegroundVolumeID(None)
+            volumes.SetLabelVolumeID(label.GetID() if label is not None else None)
+            volumes.SetLabelOpacity(opacity)
+            view.SetUseLabelOutline(outline)
+            if first:
+                view.SetOrientation("Axial")
+        if first:
+            self._same_place()
+        for _, (_, volumes) in _views():
+            volumes.SetLinkedControl(1)
+            volumes.SetHotLinkedControl(1)
+        self.shown = True
+
+    def back(self) -> None:
+        """Put layout, volumes and directions of the views back as they were."""
+        manager = slicer.app.layoutManager()
+        if manager is None or not self.shown:
+            return
+        self.shown = False
+        for name, (view, volumes) in _views():
+            if name in self._before:
+                _restore(self._before[name], view, volumes)
+        manager.setLayout(self._layout)
+
+    def forget(self) -> None:
+        """Leave the views as they are from now on: the scene closes."""
+        self.shown = False
+        self._before = {}
+
+    def _same_place(self) -> None:
+        """Fit the views to the volumes and let all show the first one's slice."""
+        slicer.util.resetSliceViews()
+        offset = None
+        for name in _VIEWS:
+            logic = slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)
+            if logic is not None:
+                offset = logic.GetSliceOffset() if offset is None else offset
+                logic.SetSliceOffset(offset)
+
+
+def _views() -> list[tuple[str, tuple[Any, Any]]]:
+    """Name, slice node and composite node of the views that there are."""
+    logics = [(name, slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)) for name in _VIEWS]
+    return [(name, (logic.GetSliceNode(), logic.GetSliceCompositeNode())) for name, logic in logics if logic]
+
+
+def _look_of(view: Any, volumes: Any) -> _View:
+    to_ras = vtk.vtkMatrix4x4()
+    to_ras.DeepCopy(view.GetSliceToRAS())
+    return _View(
+        volumes.GetBackgroundVolumeID(),
+        volumes.GetForegroundVolumeID(),
+        volumes.GetLabelVolumeID(),
+        volumes.GetForegroundOpacity(),
+        volumes.GetLabelOpacity(),
+        volumes.GetLinkedControl(),
+        volumes.GetHotLinkedControl(),
+        view.GetUseLabelOutline(),
+        view.GetOrientation(),
+        to_ras,
+    )
+
+
+def _restore(look: _View, view: Any, volumes: Any) -> None:
+    def still(node_id: str | None) -> str | None:
+        return node_id if node_id and slicer.mrmlScene.GetNodeByID(node_id) is not None else None
+
+    volumes.SetLinkedControl(0)
+    volumes.SetHotLinkedControl(look.hot)
+    if look.background is not None:  # a view that was empty keeps what it shows now
+        volumes.SetBackgroundVolumeID(still(look.background))
+        volumes.SetForegroundVolumeID(still(look.foreground))
+        volumes.SetLabelVolumeID(still(look.label))
+    volumes.SetForegroundOpacity(look.foreground_opacity)
+    volumes.SetLabelOpacity(look.label_opacity)
+    view.SetUseLabelOutline(look.outline)
+    if view.GetOrientation() != look.orientation:
+        view.SetOrientation(look.orientation)
+    view.GetSliceToRAS().DeepCopy(look.to_ras)
+    view.UpdateMatrices()
+    volumes.SetLinkedControl(look.linked)
