@@ -133,13 +133,10 @@ class Cube:
 
 @dataclass(frozen=True)
 class NoCube:
-    """Why a case gave no cube: how often each constraint was broken."""
+    """A case gave no cube, and ``why``: how many of the cubes drawn broke which constraint."""
 
     case: str
-    broken: dict[str, int]
-
-    def __str__(self) -> str:
-        return f"{self.case}: {', '.join(f'{name} {count} times' for name, count in self.broken.items())}"
+    why: str
 
 
 class Source:
@@ -207,7 +204,8 @@ def draw_cube(source: Source, plan: Plan, templates: Sequence[Template], index: 
     room = np.array(source.body.shape) - size
     broken: Counter[str] = Counter()
     if (room < 0).any():
-        return NoCube(source.case.id, {"size": 1})
+        voxels = "×".join(map(str, reversed(source.body.shape)))
+        return NoCube(source.case.id, f"its label map has {voxels} voxels only (size)")
     wanted = int(random.integers(plan.templates[0], plan.templates[1] + 1)) if plan.has_nodule(index) else 0
     for number in range(1, plan.draws + 1):
         first = random.integers(0, room + 1)
@@ -238,7 +236,8 @@ def draw_cube(source: Source, plan: Plan, templates: Sequence[Template], index: 
         constraints: dict[str, Any] = {"size": True, "black-slice": True, "lung": round(lung, 4), "one-class": True}
         constraints |= {"place": [round(entry.share, 4) for entry in planted]} if wanted else {"nodule-free": True}
         return _cube(source, ground, body, first, planted, own, constraints, number)
-    return NoCube(source.case.id, dict(broken))
+    counts = ", ".join(f"{count} broke {name}" for name, count in broken.most_common())
+    return NoCube(source.case.id, f"of {broken.total()} cubes drawn, {counts}")
 
 
 def _planted(

@@ -22,7 +22,7 @@ from synthct.data.fingerprint import fingerprint
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.labels.classes import ClassTable, read_class_table
-from synthct.labels.dataset_cubes import NoCube, Plan
+from synthct.labels.dataset_cubes import Plan
 from synthct.labels.dataset_sources import Sources
 from synthct.labels.label_files import table_beside
 from synthct.locks import FolderLock
@@ -34,6 +34,7 @@ from synthct.synthesis.model_file import Model, load_model
 from synthct.synthesis.rank import Rank
 from synthct.volumes.geometry import array_of
 
+_NAMED = 5
 _MOST_WORKERS = 8
 _VOLUMES_PER_WORKER = 4
 """A process is started for at least so many volumes: it takes seconds to come up."""
@@ -163,6 +164,7 @@ def _make_all(todo: Sequence[int], total: int, maker: Maker, processes: int, eve
     pending = [(index, 0) for index in todo]
     failures: dict[int, list[str]] = {}
     told: set[str] = set()
+    size = "×".join(map(str, plan.size))
     with running(maker, processes) as run:
         while pending:
             pending.sort(key=lambda job: (plan.case_order(job[0], len(cases))[job[1]], job[0]))
@@ -176,27 +178,23 @@ def _make_all(todo: Sequence[int], total: int, maker: Maker, processes: int, eve
                             events.warning(**warning)
                     events.progress(done, total, "volumes", volume_name(outcome.index))
                     continue
-                why = outcome.why
-                if why.case not in told:
-                    told.add(why.case)
+                none = outcome.none
+                if none.case not in told:
+                    told.add(none.case)
                     events.warning(
-                        f"No cube of the case {why.case} was found for {volume_name(outcome.index)}.",
-                        f"Of {sum(why.broken.values())} drawn none met every constraint: {_counts(why)}.",
+                        f"The case {none.case} has no cube of {size} voxels for {volume_name(outcome.index)}.",
+                        f"{none.why[0].upper()}{none.why[1:]}.",
                         "Another case is drawn.",
                     )
-                failures.setdefault(outcome.index, []).append(f"{why.case}: {_counts(why)}")
+                failures.setdefault(outcome.index, []).append(f"{none.case}: {none.why}")
                 if outcome.attempt + 1 == len(cases):
                     raise UserError(
-                        f"{volume_name(outcome.index)} cannot be made: no case has a cube that meets every constraint.",
-                        f"How often each was broken: {'; '.join(failures[outcome.index][:5])}.",
+                        f"{volume_name(outcome.index)} cannot be made: no case has such a cube of {size} voxels.",
+                        f"{'; '.join(failures[outcome.index][:_NAMED])}{'; …' if len(cases) > _NAMED else ''}.",
                         "Ask for smaller volumes, less lung or smaller nodules, or for more --draws.",
                     )
                 again.append((outcome.index, outcome.attempt + 1))
             pending = again
-
-
-def _counts(why: NoCube) -> str:
-    return ", ".join(f"{name} {count}" for name, count in why.broken.items())
 
 
 def _fitting(device: torch.device, volumes: int, rank: Rank) -> int:

@@ -64,7 +64,7 @@ class Failed:
 
     index: int
     attempt: int
-    why: NoCube
+    none: NoCube
 
 
 @dataclass(frozen=True)
