@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from synthct.errors import UserError
 from synthct.evaluation.artefacts import BORDER_MM, checkerboard_ratio, diversity, slice_jump
 from synthct.evaluation.image_scores import SYNTHRAD_2023, SYNTHRAD_2025, dice, mae, mean_error, psnr, tissue_mask
+from synthct.evaluation.pair import Pair, make_pair
 from synthct.evaluation.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
-from synthct.volumes.geometry import array_of, axial_order, axial_view, require_same_grid, resample_onto, same_grid
-from synthct.volumes.hu import AIR_HU, TISSUES
+from synthct.volumes.geometry import array_of, axial_order, axial_view, require_same_grid, resample_onto
+from synthct.volumes.hu import TISSUES
 from synthct.whole_file import write_whole
 
 _BONE, _AIR = TISSUES["bone"][0], TISSUES["air"][1]
-_WHOLE = 0.99
-"""A synthetic CT that covers less of what is scored is said to be cut."""
 
 DEFINITIONS: dict[str, str] = {
     "mae_hu": "Mean absolute error in HU, not clipped (SynthRAD).",
@@ -84,54 +83,23 @@ def score_pair(
     mask: sitk.Image | None = None,
     names: tuple[str, str, str] = ("reference", "synthetic", "mask"),
 ) -> Scores:
-    """Score a synthetic CT against its reference CT, both in HU.
-
-    A synthetic CT or mask on another grid is resampled onto the reference's (linear, nearest), and a note says so.
-
-    Parameters
-    ----------
-    mask
-        Voxels other than 0 count; None: the whole image.
-    names
-        How to name the three in messages (paths).
+    """Score a synthetic CT against its reference CT, both in HU; see `synthct.evaluation.pair.make_pair`.
 
     Raises
     ------
     UserError
         When the images do not overlap, a value is NaN or infinite, or the mask is empty.
     """
-    notes: list[str] = []
-    covered = None
-    if not same_grid(reference, synthetic):
-        _require_overlap(reference, synthetic, names)
-        everywhere = sitk.Image(synthetic.GetSize(), sitk.sitkUInt8) + 1
-        everywhere.CopyInformation(synthetic)
-        covered = array_of(resample_onto(everywhere, reference, "nearest", 0)) != 0
-        synthetic = resample_onto(synthetic, reference, interpolation="linear", outside=AIR_HU)
-        notes.append("The synthetic CT was on another grid and was resampled onto the reference's (linear).")
-    if mask is not None and not same_grid(reference, mask):
-        mask = resample_onto(mask, reference, interpolation="nearest", outside=0)
-        notes.append("The mask was on another grid and was resampled onto the reference's (nearest).")
-    arrays = array_of(reference), array_of(synthetic)
-    for array, name in zip(arrays, names, strict=False):
-        if not np.isfinite(array).all():
-            raise UserError(f"{name} holds NaN or infinite values.", todo="Repair the image before scoring it.")
-    inside = array_of(mask) != 0 if mask is not None else None
-    if inside is not None and not inside.any():
-        raise UserError(
-            f"{names[2]} marks no voxel of {names[0]}.",
-            "There is nothing to score.",
-            "Give a mask that covers the body.",
-        )
-    if covered is not None:
-        share = float(np.mean(covered if inside is None else covered[inside]))
-        if share < _WHOLE:
-            notes.append(f"The synthetic CT covers {share:.0%} of what is scored; the rest counts as air in it.")
-    scores = score_arrays(*arrays, inside, notes)
-    order, _ = axial_order(reference)
-    spacing = [reference.GetSpacing()[axis] for axis in order]
-    ct, synthetic_ct = (axial_view(array, reference) for array in arrays)
-    counted = None if inside is None else axial_view(inside, reference)
+    return scores_of(make_pair(reference, synthetic, mask, names))
+
+
+def scores_of(pair: Pair) -> Scores:
+    """Score two CTs that lie on one grid."""
+    scores = score_arrays(pair.reference, pair.synthetic, pair.inside, pair.notes)
+    order, _ = axial_order(pair.grid)
+    spacing = [pair.grid.spacing[axis] for axis in order]
+    ct, synthetic_ct = (axial_view(array, pair.grid) for array in (pair.reference, pair.synthetic))
+    counted = None if pair.inside is None else axial_view(pair.inside, pair.grid)
     scores.values.update(_artefacts(ct, synthetic_ct, counted, spacing, scores.notes))
     return scores
 
@@ -161,18 +129,6 @@ def score_diversity(
         mask = resample_onto(mask, outputs[0], interpolation="nearest", outside=0)
     inside = None if mask is None else array_of(mask) != 0
     return {"diversity_hu": diversity([array_of(output) for output in outputs], inside)}
-
-
-def _require_overlap(reference: sitk.Image, synthetic: sitk.Image, names: tuple[str, str, str]) -> None:
-    """Refuse a synthetic CT that lies elsewhere: resampled, it would be scored as air."""
-    everywhere = sitk.Image(synthetic.GetSize(), sitk.sitkUInt8) + 1
-    everywhere.CopyInformation(synthetic)
-    if not array_of(resample_onto(everywhere, reference, "nearest", 0)).any():
-        raise UserError(
-            f"{names[1]} does not overlap {names[0]}.",
-            "They lie in different places in space.",
-            "Give images of one patient in one frame of reference, or register them first.",
-        )
 
 
 def score_arrays(

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from synthct.errors import UserError
-from synthct.studies.page import banner, code, heading, page, paragraph, picture, table
+from synthct.evaluation.page import banner, code, heading, page, paragraph, picture, table
 from synthct.studies.patient_qa import Examination
 from synthct.training.sample_grid import WINDOW_HU
 from synthct.volumes.geometry import axial_order, axial_view

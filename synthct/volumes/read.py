@@ -26,6 +26,7 @@ def read_image(
     uneven: str = "refuse",
     events: Events = SILENT,
     single_slice: bool = False,
+    finite: bool = True,
 ) -> sitk.Image:
     """Read one 3D scalar volume: NIfTI, NRRD, MetaImage, or a folder of DICOM slices.
 
@@ -41,11 +42,13 @@ def read_image(
         Hears warnings (sform and qform disagree, gantry tilt corrected).
     single_slice
         Whether a file may hold one slice alone, as a patch does.
+    finite
+        Refuse a file with values that are no numbers; False: the caller deals with them.
 
     Returns
     -------
     SimpleITK.Image
-        3D, scalar, LPS, axes at right angles, every value finite, in the pixel type of the file.
+        3D, scalar, LPS, axes at right angles, every value finite unless told otherwise, in the pixel type of the file.
 
     Raises
     ------
@@ -67,7 +70,8 @@ def read_image(
     else:
         image = _read_with_itk(path, start)
     _check_size(image, path, single_slice)
-    _check_finite(image, path)
+    if finite:
+        _check_finite(image, path)
     return image
 
 
