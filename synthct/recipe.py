@@ -149,9 +149,12 @@ class Data:
     input_scaling: Options = field(default_factory=lambda: {"name": "umea-mr"})
     target_scaling: Options = field(default_factory=lambda: {"name": "umea-ct"})
     augmentation: Augmentation = field(default_factory=Augmentation)
-    fit: Literal["crop", "centre", "resize"] = "crop"
+    fit: Literal["crop", "centre", "resize", "montage"] = "crop"
     """From noise only: how an image comes to `size`. ``crop``: windows at random places; ``centre``: the middle, what
-    is smaller is padded; ``resize``: the whole image, image linear and mask nearest (row C2)."""
+    is smaller is padded; ``resize``: the whole image, image linear and mask nearest (row C2); ``montage``: all slices
+    side by side on one picture (row C8)."""
+    montage_slice: tuple[int, int] = (256, 256)
+    """From noise only: rows and columns that a slice has on a montage; it is cut or padded about its middle."""
     masks: Literal["none", "channel", "joined"] = "none"
     """From noise only: the case's mask as a second channel (``channel``), or its slices after the image's along z in
     one channel (``joined``, row C2: the first entry of `size` then counts both)."""
@@ -184,7 +187,7 @@ class Data:
             )
 
 
-FROM_NOISE_ONLY = ("fit", "masks", "mask_scaling", "classes")
+FROM_NOISE_ONLY = ("fit", "montage_slice", "masks", "mask_scaling", "classes")
 """Keys of `Data` that mean something for `NOISE_TASK` alone."""
 
 

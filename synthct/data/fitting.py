@@ -13,6 +13,7 @@ from synthct.data.cache import Volume, write_arrays
 from synthct.data.whole_folder import whole_folder
 from synthct.recipe import Data
 from synthct.volumes.geometry import Grid, array_of, resample_onto
+from synthct.volumes.montage import Montage
 
 _BEYOND = -1024.0
 
@@ -22,8 +23,11 @@ def fitted(volume: Volume, data: Data) -> Volume:
 
     The image is resampled linearly (of large ones a mean over what becomes one voxel would be smoother, but row C2's
     networks saw this), the mask by nearest neighbour; the first and last voxels keep their places. In 2D rows and
-    columns of the axial slices are resized, and there are as many slices as before.
+    columns of the axial slices are resized, and there are as many slices as before. With ``montage`` it is a volume of
+    one slice, on which all of them lie.
     """
+    if data.fit == "montage":
+        return _laid_out(volume, data)
     if data.fit != "resize":
         return volume
     size = (*((volume.shape[0],) if len(data.size) == 2 else ()), *image_size(data))
@@ -37,9 +41,28 @@ def fitted(volume: Volume, data: Data) -> Volume:
     return dataclasses.replace(volume, folder=folder, shape=shape, spacing=(spacing[0], spacing[1], spacing[2]))
 
 
+def slices_laid_out(volume: Volume) -> int:
+    """Return how many slices lie on the montage that ``volume`` is."""
+    slices: int = json.loads((volume.folder / "case.json").read_text(encoding="utf-8"))["slices"]
+    return slices
+
+
 def image_size(data: Data) -> tuple[int, ...]:
     """Return the size of the image in a sample: ``data.size``, or half of its slices where the mask is joined on."""
     return (data.size[0] // 2, *data.size[1:]) if data.masks == "joined" else data.size
+
+
+def _laid_out(volume: Volume, data: Data) -> Volume:
+    montage = Montage((data.size[0], data.size[1]), data.montage_slice)
+    sizes = "-".join("x".join(map(str, size)) for size in (montage.sheet, montage.cell))
+    folder = volume.folder.with_name(f"{volume.folder.name}-montage-{sizes}")
+    if not (folder / "case.json").is_file():
+        with whole_folder(folder) as aside:
+            ct, count = montage.lay_out(volume.ct, _BEYOND)
+            write_arrays(aside, ct[None], montage.lay_out(volume.mask, 0)[0][None], volume.spacing)
+            facts = json.loads((aside / "case.json").read_text(encoding="utf-8"))
+            (aside / "case.json").write_text(json.dumps({**facts, "slices": count}), encoding="utf-8")
+    return dataclasses.replace(volume, folder=folder, shape=(1, *montage.sheet))
 
 
 def _make(volume: Volume, size: tuple[int, ...], folder: Path) -> None:

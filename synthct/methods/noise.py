@@ -14,6 +14,7 @@ from synthct.methods.method import Batch, Method
 from synthct.methods.optimisers import check_roles
 from synthct.networks.registry import build_network
 from synthct.recipe import FROM_NOISE_ONLY, NOISE_TASK, Data, Recipe
+from synthct.volumes.montage import Montage
 from synthct.volumes.scaling import make_scaling
 
 
@@ -162,6 +163,14 @@ def require_noise_recipe(recipe: Recipe) -> None:
             f"It is {list(data.size)}; half of the slices are the mask's.",
             "Correct it, or set `data.masks` to channel.",
         )
+    if data.fit == "montage" and (len(data.size) != 2 or data.planes != ("axial",) or data.augmentation.flip):
+        raise UserError(
+            "`data.fit: montage` needs a `data.size` of rows and columns, axial slices and no flip.",
+            "All slices of a volume lie on one picture; its mirror image would have them in another order.",
+            "Correct them, or choose another `data.fit`.",
+        )
+    if data.fit == "montage":
+        Montage((data.size[0], data.size[1]), data.montage_slice)
     if len(set(data.classes)) != len(data.classes) or len(data.classes) == 1:
         raise UserError(
             f"`data.classes` cannot be {', '.join(data.classes)}.", todo="Name two or more different ones, or none."

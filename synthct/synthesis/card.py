@@ -60,7 +60,10 @@ the first entry of ``latent_shape``, ``size`` that of what it gives, ``out_chann
 ``preparation``
     What was done to the training images before, as in the recipe; the leak check does the same to its cases.
 ``fit``
-    How training images came to ``size``: ``"crop"``, ``"centre"`` or ``"resize"``.
+    How training images came to ``size``: ``"crop"``, ``"centre"``, ``"resize"`` or ``"montage"``.
+``montage``
+    With ``fit`` ``"montage"``: ``slice``, rows and columns of each slice on the picture, and ``slices``, how many are
+    taken from it (the median of the training volumes).
 ``spacing``
     x, y, z in mm of what is made: the median of the training images' after they came to ``size``.
 ``planes``
@@ -282,11 +285,20 @@ def _check_from_noise(card: dict[str, Any], origin: str) -> None:
         "in_channels": not latent or card["in_channels"] != latent[0],
         "out_channels": card["out_channels"] != (2 if masks == "channel" else 1),
         "spacing": not _is_spacing(spacing) or not all(spacing),
+        "montage": card.get("fit") == "montage" and not _is_montage(card.get("montage"), card["size"]),
         "class_names": len(set(map(str, card["class_names"]))) != len(card["class_names"]),
     }
     for key, wrong in problems.items():
         if wrong:
             raise UserError(f"`{key}` of {origin} cannot be used.", f"It is {card.get(key)!r}.", "Export it again.")
+
+
+def _is_montage(value: Any, size: list[int]) -> bool:
+    """Whether ``value`` says how slices lie on a picture of ``size``."""
+    cell, slices = (value.get("slice"), value.get("slices")) if isinstance(value, dict) else (None, None)
+    if not (isinstance(cell, list) and len(cell) == len(size) == 2 and all(_is_count(side) and side for side in cell)):
+        return False
+    return isinstance(slices, int) and 0 < slices <= (size[0] // cell[0]) * (size[1] // cell[1])
 
 
 def one_hot_classes(card: dict[str, Any]) -> int:

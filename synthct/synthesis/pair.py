@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from synthct.data.slices import AXES
 from synthct.errors import UserError
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.pair_postprocessing import binarise, remove_small
+from synthct.volumes.montage import Montage
 from synthct.volumes.scaling import make_scaling
 
 
@@ -71,7 +73,7 @@ def make_pair(
     with torch.no_grad():
         made: NDArray[np.float32] = model.network(latent[None], classes)[0].float().cpu().numpy()
     options = options or MaskOptions()
-    image, *mask = np.split(made[0], 2) if card["masks"] == "joined" else made
+    image, *mask = np.split(made[0], 2) if card["masks"] == "joined" else _off_the_montage(made, card)
     low, high = card["hu_range"]
     hu = np.clip(np.rint(make_scaling(card["target_scaling"]).invert(image)), low, high).astype(np.int16)
     if not mask:
@@ -85,6 +87,20 @@ def make_pair(
     if options.minimum_mm3:
         whole = remove_small(whole, options.minimum_mm3, tuple(card["spacing"]))
     return _on_grid(hu, card), _on_grid(whole, card)
+
+
+def montage_of(card: Mapping[str, Any]) -> Montage | None:
+    """Return how slices lie on the pictures that a model makes; None where it makes no montage."""
+    if card.get("fit") != "montage":
+        return None
+    (rows, columns), (tall, wide) = card["size"], card["montage"]["slice"]
+    return Montage((rows, columns), (tall, wide))
+
+
+def _off_the_montage(made: NDArray[Any], card: dict[str, Any]) -> list[NDArray[Any]]:
+    """Return each channel of ``made``, of a montage as the volume that was laid out."""
+    montage = montage_of(card)
+    return list(made) if montage is None else [montage.take_back(part, card["montage"]["slices"]) for part in made]
 
 
 def _volume(array: NDArray[Any], card: dict[str, Any]) -> NDArray[Any]:

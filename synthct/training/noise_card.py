@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from synthct.data.cache import Volume
+from synthct.data.fitting import slices_laid_out
 from synthct.methods.method import Method
 from synthct.methods.noise import generator_entry, latent_shape_of, pair_channels
-from synthct.recipe import Recipe
+from synthct.recipe import Data, Recipe
 from synthct.training.model_card import INTENDED_USE
 from synthct.volumes.scaling import make_scaling
 
@@ -51,4 +52,12 @@ def noise_card(recipe: Recipe, method: Method, training: Sequence[Volume]) -> di
         "hu_range": [round(low), round(high)],
         "class_names": list(data.classes),
         "intended_use": INTENDED_USE,
+        **({"montage": _montage(data, training)} if data.fit == "montage" else {}),
+    }
+
+
+def _montage(data: Data, training: Sequence[Volume]) -> dict[str, Any]:
+    return {
+        "slice": list(data.montage_slice),
+        "slices": int(np.median([slices_laid_out(volume) for volume in training])),
     }
