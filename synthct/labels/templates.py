@@ -36,7 +36,8 @@ class Template:
     facts
         ``volume_mm3``, ``equivalent_diameter_mm`` (of a ball of that volume), ``longest_diameter_mm`` (see
         `longest_diameter`), ``voxels``, ``hu`` (``mean``, ``sd``, ``min``, ``median``, ``max``), ``malignancy`` (of the
-        table, or None), ``source`` (CT, label).
+        table, or None), ``source`` (``case`` and ``label``; where it was cut from a file also ``ct``, its name, and
+        ``ct_fingerprint``, by which a data set finds templates of held-out cases).
     preview
         RGB picture, uint8, shape (rows, columns, 3), or None.
     """

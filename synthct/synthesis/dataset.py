@@ -69,7 +69,8 @@ def make_dataset(
     device
         Of several processes of a rank each takes a GPU of its own.
     workers
-        Processes on this machine. None: one on a GPU, on the CPU as many as cores, at most 8.
+        Processes on this machine; several need a model from a file. None: one on a GPU, on the CPU as many as cores,
+        at most 8.
     events
         Hears progress in volumes, warnings, and last the result.
     rank
@@ -99,7 +100,7 @@ def make_dataset(
         place.clear(own)
         todo = [index for index in own if not place.finished(index)]
         maker = Maker(model, given, place, chosen)
-        processes = workers or _fitting(chosen, len(todo), rank)
+        processes = workers or _fitting(model, chosen, len(todo), rank)
         try:
             with one_thread(chosen):
                 _make_all(todo, len(own), maker, min(processes, max(1, len(todo))), events)
@@ -197,9 +198,9 @@ def _make_all(todo: Sequence[int], total: int, maker: Maker, processes: int, eve
             pending = again
 
 
-def _fitting(device: torch.device, volumes: int, rank: Rank) -> int:
-    """How many processes are worth starting."""
-    if device.type != "cpu":
+def _fitting(model: Model, device: torch.device, volumes: int, rank: Rank) -> int:
+    """How many processes are worth starting; each loads the model for itself."""
+    if device.type != "cpu" or model.folder is None:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores // rank.local_world, _MOST_WORKERS, volumes // _VOLUMES_PER_WORKER))
