@@ -24,9 +24,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="the manifest to write")
     parser.add_argument(
         "--task",
-        choices=("mr-to-ct", "label-to-ct"),
+        choices=("mr-to-ct", "label-to-ct", "noise-to-ct"),
         default="mr-to-ct",
-        help="label-to-ct pairs CTs with label maps (p1_labels.nii.gz) in place of MRs (default mr-to-ct)",
+        help="label-to-ct pairs CTs with label maps (p1_labels.nii.gz) in place of MRs; noise-to-ct takes images/ "
+        "alone or with masks/ (default mr-to-ct)",
     )
     parser.add_argument(
         "--classes", type=int, default=7, metavar="N", help="classes that a label map may hold, 0 to N - 1 (default 7)"

@@ -19,6 +19,7 @@ import SimpleITK as sitk
 from synthct.data.cohort import Case, Cohort
 from synthct.data.finding import Finding
 from synthct.data.overlap import covered
+from synthct.data.pairs import read_pair
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.volumes.agreement import Agreement, Judge
@@ -77,7 +78,8 @@ class CaseCheck:
 def check_cohort(cohort: Cohort, events: Events = SILENT, classes: int = DEFAULT_CLASSES) -> list[CaseCheck]:
     """Check every case that is not excluded already, and look for the same image in several cases.
 
-    Cases without an MR (see `Cohort.for_task`) are checked for a training from label maps of so many ``classes``.
+    Cases without an MR (see `Cohort.for_task`) are checked for a training from label maps of so many ``classes``, those
+    that have neither for one from noise.
     """
     cases = cohort.used.cases
     checks: list[CaseCheck] = []
@@ -108,6 +110,9 @@ def without_bad_cases(cohort: Cohort, checks: Sequence[CaseCheck]) -> Cohort:
 def check_case(case: Case, classes: int = DEFAULT_CLASSES) -> CaseCheck:
     """Check one pair. Never raises for what is wrong with it: that stands in the findings."""
     check = CaseCheck(case)
+    if case.kind == "image":
+        _check_image(check)
+        return check
     images = {}
     for kind in (case.kind, "ct", "mask"):
         path = getattr(case, kind)
@@ -135,6 +140,30 @@ def check_case(case: Case, classes: int = DEFAULT_CLASSES) -> CaseCheck:
     if "mask" in images and case.mask is not None and not sitk.GetArrayViewFromImage(images["mask"]).any():
         check.add("error", case.mask, "The mask is empty.", "Draw it, or take it out of the manifest.")
     return check
+
+
+def _check_image(check: CaseCheck) -> None:
+    """Check an image, and its mask if it has one, for a training from noise."""
+    case = check.case
+    try:
+        image, mask = read_pair(case)
+    except UserError as error:
+        check.add("error", case.ct, f"{error.what} {error.why}".strip(), error.todo)
+        return
+    image = to_axial(image)
+    array = sitk.GetArrayViewFromImage(image)
+    check.size, check.spacing = image.GetSize(), image.GetSpacing()
+    check.hu = (float(array.min()), float(array.max()))
+    check.contents = {"ct": _contents(image)}
+    if check.hu[0] > AIR_BELOW_HU and np.count_nonzero(array > 1024 + SOFT_HU[0]) > array.size / 2:
+        what = f"Its values run from {check.hu[0]:g} to {check.hu[1]:g}: they look like HU + 1024."
+        check.add("warning", case.ct, what, "Export it in HU, if it is a CT.")
+    outlined = sitk.GetArrayViewFromImage(mask)
+    if case.mask is not None and not outlined.any():
+        check.add("warning", case.mask, "The mask is empty.", "Take the case out if something should be outlined.")
+    elif outlined.max() > 2:
+        what = f"The mask holds values up to {outlined.max()}."
+        check.add("warning", case.mask or case.ct, what, "Recipes take masks of 0 and 1, or of 0, 1 and 2.")
 
 
 def _contents(image: sitk.Image) -> str:

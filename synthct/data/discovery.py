@@ -3,7 +3,8 @@
 Understood are ``p1_MR.nii.gz`` beside ``p1_CT.nii.gz``, a folder per case with ``mr.nii.gz`` and ``ct.nii.gz`` (and
 ``mask.nii.gz``), folders ``MR`` and ``CT`` with files of the same names, and DICOM folders per case that hold an MR and
 a CT series. For the task ``label-to-ct`` label maps take the place of MRs: ``p1_labels.nii.gz``, ``p1_seg.nii.gz``.
-Case does not matter. What finds no partner is named.
+For ``noise-to-ct`` every image counts, alone or with a mask of its name: ``images/p1.nii.gz`` and
+``masks/p1.nii.gz``, ``p1_CT.nii.gz`` and ``p1_mask.nii.gz``. Case does not matter. What finds no partner is named.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from synthct.data.cohort import CLINICAL, Case, Cohort
 from synthct.data.finding import Finding
 from synthct.errors import UserError
-from synthct.recipe import LABEL_TASK
+from synthct.recipe import LABEL_TASK, NOISE_TASK
 from synthct.volumes.dicom import SeriesInfo, list_series
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -44,7 +45,8 @@ def find_cases(
     Parameters
     ----------
     task
-        Of the networks to be trained: ``label-to-ct`` pairs CTs with label maps, any other with MRs.
+        Of the networks to be trained: ``label-to-ct`` pairs CTs with label maps, ``noise-to-ct`` takes all images that
+        are no MRs, with their masks, any other pairs CTs with MRs.
     table
         CSV with a column ``id`` and any of patient, sex, diagnosis, centre; None: ``cases.csv`` in the folder, if
         there is one.
@@ -60,10 +62,19 @@ def find_cases(
     wanted = "labels" if task == LABEL_TASK else "mr"
     files = sorted(path for path in folder.rglob("*") if not _hidden(path, folder) and path.is_file())
     images = [path for path in files if path.name.lower().endswith(ENDINGS)]
-    cases, findings = _from_names(images, folder, wanted)
-    if wanted == "mr" and any(_is_dicom(path) for path in set(files) - set(images)):
+    if task == NOISE_TASK:
+        cases, findings = _pairs_from_names(images, folder)
+    else:
+        cases, findings = _from_names(images, folder, wanted)
+    if wanted == "mr" and task != NOISE_TASK and any(_is_dicom(path) for path in set(files) - set(images)):
         more, found = _from_dicom(folder, {case.id.casefold() for case in cases})
         cases, findings = cases + more, findings + found
+    if not cases and task == NOISE_TASK:
+        raise UserError(
+            f"No image was found in {folder}.",
+            " ".join(finding.what for finding in findings[:_MAX_NAMED]) or "There are none in it.",
+            "Put them as NIfTI, NRRD or MetaImage into images/, and masks of the same names into masks/.",
+        )
     if not cases:
         raise UserError(
             f"No pair of {'an MR' if wanted == 'mr' else 'a label map'} and a CT was found in {folder}.",
@@ -120,6 +131,34 @@ def _from_names(images: Iterable[Path], folder: Path, wanted: str) -> tuple[list
                 f"The names say neither {_NAMES[wanted]} nor CT; the files are not used.",
             )
         )
+    return cases, findings
+
+
+def _pairs_from_names(images: Iterable[Path], folder: Path) -> tuple[list[Case], list[Finding]]:
+    """Return every image that is no MR, with the mask or label map of its name."""
+    groups: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    names: dict[str, str] = {}
+    for path in images:
+        kind, name = classify(path.relative_to(folder))
+        if kind is None:
+            stem = path.name[: -len(next(end for end in ENDINGS if path.name.lower().endswith(end)))]
+            above = [part for part in path.relative_to(folder).parts[:-1] if not _FOLDER_WORDS.issuperset(_split(part))]
+            kind, name = "ct", _name([*above, stem])
+        key = unicodedata.normalize("NFC", name).casefold()
+        groups[key][kind].append(path)
+        names.setdefault(key, name)
+    cases, findings = [], []
+    for key, group in groups.items():
+        many = next((found for found in group.values() if len(found) > 1), None)
+        if many:
+            what = f"{len(many)} files claim to be the same image."
+            findings.append(Finding("warning", _listed(many, folder), what, "Keep one of them."))
+        elif "ct" in group:
+            mask = [*group.get("mask", []), *group.get("labels", []), None][0]
+            cases.append(Case(names[key] or folder.resolve().name, None, group["ct"][0], mask))
+        else:
+            there = next(iter(group.values()))[0]
+            findings.append(Finding("warning", _listed([there], folder), "There is no CT or other image of its name."))
     return cases, findings
 
 

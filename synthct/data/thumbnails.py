@@ -1,4 +1,4 @@
-"""A small picture of a case, MR or label map beside CT, by which a person sees a mix-up at once."""
+"""A small picture of a case, MR or label map beside CT or image beside mask, by which a person sees a mix-up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from synthct.data.cohort import Case
+from synthct.data.pairs import read_pair
 from synthct.volumes.geometry import to_axial
 from synthct.volumes.hu import AIR_HU
 from synthct.volumes.read import read_image
@@ -28,15 +29,24 @@ def write_thumbnail(case: Case, path: Path) -> None:
     UserError
         An image cannot be read.
     """
+    if case.kind == "image":
+        image, mask = (to_axial(part) for part in read_pair(case))
+        plane = _middle_plane(image)
+        left, right = _slice(image, plane, AIR_HU), _slice(mask, plane, 0.0, nearest=True)
+        _write(path, _grey(left, *WINDOW_HU), _grey(right, 0.0, max(1.0, float(right.max()))))
+        return
     mr, ct = to_axial(read_image(case.input, case.mr_series)), to_axial(read_image(case.ct, case.ct_series))
     plane = _middle_plane(mr)
     lowest = float(sitk.GetArrayViewFromImage(mr).min())
     nearest = case.kind == "labels"
     mr_slice, ct_slice = _slice(mr, plane, lowest, nearest), _slice(ct, plane, AIR_HU)
     low, high = np.percentile(mr_slice, _MR_PERCENTILES)
-    both = np.concatenate([_grey(mr_slice, float(low), float(high)), _grey(ct_slice, *WINDOW_HU)], axis=1)
+    _write(path, _grey(mr_slice, float(low), float(high)), _grey(ct_slice, *WINDOW_HU))
+
+
+def _write(path: Path, left: np.ndarray, right: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(sitk.GetImageFromArray(both), str(path))
+    sitk.WriteImage(sitk.GetImageFromArray(np.concatenate([left, right], axis=1)), str(path))
 
 
 def _middle_plane(image: sitk.Image) -> sitk.Image:
