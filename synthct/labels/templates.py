@@ -82,17 +82,7 @@ def cut_templates(
     UserError
         Different grids, values that are no labels, an empty mask, or no nodule that can be a template.
     """
-    require_same_grid(ct, nodules, names)
-    labels = array_of(nodules)
-    if labels.dtype.kind == "f" and np.any(labels != np.rint(labels)):
-        raise UserError(f"{names[1]} holds values that are no whole numbers.", "A mask or label map is needed.")
-    present = np.unique(labels[labels != 0])
-    if not present.size:
-        raise UserError(f"{names[1]} is empty.", "There is no nodule to cut out.", "Check the mask.")
-    if by == "components" or (by == "auto" and present.size == 1 and not malignancy):
-        labels, _ = ndimage.label(labels != 0, np.ones((3, 3, 3)))
-    else:
-        labels = labels.astype(np.int32)
+    labels = nodule_labels(ct, nodules, by, malignancy, names)
     hu = array_of(ct)
     templates, refused = [], []
     boxes = ndimage.find_objects(np.maximum(labels, 0))
@@ -113,6 +103,32 @@ def cut_templates(
     if not templates:
         raise UserError(f"No nodule of {names[1]} can be a template.", f"The {'; the '.join(refused)}.")
     return templates
+
+
+def nodule_labels(
+    ct: sitk.Image,
+    nodules: sitk.Image,
+    by: Literal["auto", "labels", "components"] = "auto",
+    malignancy: Mapping[int, float | None] | None = None,
+    names: tuple[str, str] = ("The CT", "the nodule mask"),
+) -> np.ndarray:
+    """Return one number per nodule, int32, on the grid of both images; see `cut_templates`.
+
+    Raises
+    ------
+    UserError
+        Different grids, values that are no labels, or an empty mask.
+    """
+    require_same_grid(ct, nodules, names)
+    labels = array_of(nodules)
+    if labels.dtype.kind == "f" and np.any(labels != np.rint(labels)):
+        raise UserError(f"{names[1]} holds values that are no whole numbers.", "A mask or label map is needed.")
+    present = np.unique(labels[labels != 0])
+    if not present.size:
+        raise UserError(f"{names[1]} is empty.", "There is no nodule to cut out.", "Check the mask.")
+    if by == "components" or (by == "auto" and present.size == 1 and not malignancy):
+        return np.asarray(ndimage.label(labels != 0, np.ones((3, 3, 3)))[0])
+    return labels.astype(np.int32)
 
 
 def longest_diameter(inside: np.ndarray, spacing: tuple[float, ...]) -> float:
