@@ -153,7 +153,7 @@ def _write_picture(path: Path, check: LeakCheck, found: list[tuple[Nearest, Imag
         return nearest.distance / check.distance_limit, (1 - nearest.ms_ssim) / (1 - check.ms_ssim_limit)
 
     order = sorted(range(len(found)), key=lambda number: min(apart(found[number][0])))[:SHOWN]
-    figure = Figure(figsize=(1.9 * len(order) + 0.3, 4.6), dpi=100)
+    figure = Figure(figsize=(max(6.0, 1.9 * len(order)), 5.0), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle("Generated images (above) and the training case nearest to each (below); red: too close")
     grid = figure.subplots(2, len(order), squeeze=False)
@@ -170,7 +170,6 @@ def _write_picture(path: Path, check: LeakCheck, found: list[tuple[Nearest, Imag
             axis.imshow(_middle(picture), cmap="gray", vmin=-1, vmax=1)
             for spine in axis.spines.values():
                 spine.set_edgecolor(colour)
-    figure.tight_layout()
     written = io.BytesIO()
     figure.savefig(written, format="png")
     write_whole(path, written.getvalue())
