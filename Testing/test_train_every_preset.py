@@ -33,6 +33,10 @@ SMALL = {
     "strided-discriminator": {"filters": "4-8"},
     "progressive": {"filters": "8-4"},
     "progressive-critic": {"filters": "8-4"},
+    "stylegan2": {"capacity": 256, "widest": 16},
+    "stylegan2-discriminator": {"capacity": 256, "widest": 16},
+    "fastgan": {"capacity": 256, "widest": 16},
+    "fastgan-discriminator": {"capacity": 256, "widest": 16},
     "ha-gan-generator": {"width": 64},
     "ha-gan-discriminator": {"width": 64},
     "ha-gan-encoder": {},
@@ -61,6 +65,11 @@ def losses_of(method):
         "segmentation": {"dice_ce"},
         "dcgan": {"d_real", "d_synthetic", "g_adversarial"},
         "vanilla-gan": {"d_real", "d_synthetic", "g_adversarial"},
+        "stylegan2": {
+            *("d_real", "d_synthetic", "g_adversarial", "r1", "path_length"),
+            *(["augment_p"] if options.get("augment") == "ada" else []),
+        },
+        "fastgan": {"d_real", "d_synthetic", "d_reconstruction", "g_adversarial"},
         "ha-gan": {
             *("d_real", "d_synthetic", "g_adversarial"),
             *(["e_l1", "ge_l1_low", "ge_l1_high"] if options.get("encoders", True) else []),
@@ -100,6 +109,8 @@ def small(preset):
     options = {"data.size": size, "training.batch": "2", "training.steps_per_epoch": str(STEPS)}
     options |= {"training.validation_volumes": "1", "training.workers": "0"}
     options["training.validate_every"] = "1"
+    if recipe.data.fit == "montage":
+        options["data.montage_slice"] = "[12, 16]"
     for role, entry in recipe.networks.items():
         options |= {f"networks.{role}.{key}": str(value) for key, value in SMALL[entry["name"]].items()}
     if recipe.method["name"] in ("wgan", "noise-wgan"):
