@@ -26,6 +26,7 @@ from synthct.options import typed
 from synthct.recipe import NOISE_TASK, Data, Preparation
 from synthct.synthesis.leak_check import LeakCheck, Nearest
 from synthct.synthesis.pair import montage_of
+from synthct.synthesis.pair import montage_of
 from synthct.volumes.read import read_image
 from synthct.volumes.scaling import make_scaling
 from synthct.whole_file import write_whole
@@ -107,6 +108,8 @@ def check_generated(
 
 def _reference(card: Mapping[str, Any], cohort: Cohort, aside: Path, events: Events) -> LeakCheck:
     """Return the check with the cohort's images as the training saw them."""
+    montage = montage_of(card)
+    laid_out: dict[str, Any] = {} if montage is None else {"montage_slice": montage.cell}
     data = Data(
         planes=tuple(card["planes"]),
         size=tuple(card["size"]),
@@ -115,6 +118,7 @@ def _reference(card: Mapping[str, Any], cohort: Cohort, aside: Path, events: Eve
         masks=card["masks"],
         target_scaling=card["target_scaling"],
         mask_scaling=card["mask_scaling"] or Data().mask_scaling,
+        **laid_out,
     )
     preparation = typed(Preparation, card.get("preparation", {}), "the model's card", "preparation")
     prepared = prepare_cohort(cohort.for_task(NOISE_TASK), preparation, aside / "prepared", events)
@@ -123,9 +127,10 @@ def _reference(card: Mapping[str, Any], cohort: Cohort, aside: Path, events: Eve
     images, cases, patients = [], [], []
     for case in prepared.used:
         batches = NoiseBatches({case.id: fitted(volumes[case.id], data)}, [case.id], data, 1, 0)
-        count = 1 if len(data.size) == 3 else max(1, MOST // len(prepared.used))
+        count = 1 if len(data.size) == 3 or montage else max(1, MOST // len(prepared.used))
         for sample in batches.spread(count):
-            images.append(_without_mask(sample, data.masks).copy())
+            image = _without_mask(sample, data.masks)
+            images.append(montage.take_back(image, card["montage"]["slices"]) if montage else image.copy())
             cases.append(case.id)
             patients.append(case.patient_id)
     return LeakCheck(images[:MOST], cases[:MOST], patients[:MOST])
