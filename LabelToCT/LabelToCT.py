@@ -24,6 +24,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from synthct.scene import selftest
+from synthct.scene.data_set_section import DataSetSection
 from synthct.scene.label_map_section import LabelMapSection
 from synthct.scene.label_synthesis_section import LabelSynthesisSection
 from synthct.scene.nodule_section import NoduleSection
@@ -72,6 +73,24 @@ class LabelToCTParameterNode:
     onlyChanged: bool = True
     sideBySide: bool = True
     trainingRun: str
+    dataSetCohort: str
+    dataSetLibrary: str
+    dataSetModel: str
+    dataSetSplit: str
+    dataSetFolder: str
+    dataSetCount: Annotated[int, WithinRange(1, 100_000)] = 100
+    dataSetSize: Annotated[int, WithinRange(8, 512)] = 128
+    dataSetSeed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
+    dataSetShare: Annotated[float, WithinRange(0, 1)] = 0.8
+    dataSetFewest: Annotated[int, WithinRange(1, 50)] = 1
+    dataSetMost: Annotated[int, WithinRange(1, 50)] = 1
+    dataSetLung: Annotated[float, WithinRange(0, 1)] = 0.1
+    dataSetOnLung: Annotated[float, WithinRange(0, 1)] = 0.8
+    dataSetSurface: Annotated[float, WithinRange(0, 200)] = 10.0
+    dataSetRotation: Annotated[int, WithinRange(0, 180)] = 0
+    dataSetSmallest: Annotated[float, WithinRange(0.2, 5)] = 1.0
+    dataSetLargest: Annotated[float, WithinRange(0.2, 5)] = 1.0
+    dataSetElastic: Annotated[float, WithinRange(0, 10)] = 0.0
 
 
 class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -101,6 +120,8 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.nodules,
             self.synthesis,
         ]  # each has ui, update(), scene_closing() and close()
+        self.dataSet = DataSetSection(self.ui.dataSetButton, session, self.synthesis.devices, self.parameters, card_of)
+        self.sections.append(self.dataSet)
         self.training = TrainingSection(
             self.ui.trainingButton,
             session,
