@@ -138,11 +138,11 @@ def test_a_large_label_map_outlives_its_image(tmp_path):
     labels = np.full((40, 1024, 1024), OUTSIDE_BODY, np.uint8)
     labels[10:30, 300:700, 300:700] = 3
     for name, voxels in (("labels", labels), ("ct", labels.astype(np.int16) * 10)):
-        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / f"{name}.mha"))
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / f"{name}.nii.gz"), True, 1)
     code = (
         "from pathlib import Path\nfrom synthct.data.cohort import Case\nfrom synthct.recipe import Preparation\n"
         "from synthct.data.preparation import prepare_case\nfolder = Path(r'" + str(tmp_path) + "')\n"
-        "case = Case('p', None, folder / 'ct.mha', labels=folder / 'labels.mha')\n"
+        "case = Case('p', None, folder / 'ct.nii.gz', labels=folder / 'labels.nii.gz')\n"
         "print(prepare_case(case, Preparation(spacing=(16, 16, 8))).input.GetSize())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
