@@ -48,6 +48,8 @@ class HAGAN(NoiseMethod):
         Classes, which HA-GAN is not told, a size that is not a cube of 32 to 256, or an entry is wrong.
     """
 
+    published_images = 524  # row C2; the paper's two data sets have thousands
+
     def __init__(self, recipe: Recipe, *, latent: int = 1024, generator_steps: int = 1, encoders: bool = True) -> None:
         if recipe.data.classes:
             raise UserError(

@@ -1,0 +1,121 @@
+"""HA-GAN from the command line: trained, ended, resumed to the bit, and pairs of image and mask made with it."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from safetensors.torch import load_file
+
+from synthct.__main__ import main
+from synthct.data.cohort import read_cohort
+from synthct.data.sample_sets import fetch
+from synthct.errors import UserError
+from synthct.events import read_events
+from synthct.recipe import load_recipe
+from synthct.synthesis.model_file import load_model
+from synthct.training import run as running
+from synthct.training.loop import Loop
+
+SMALL = {
+    "data.size": "32,32,32",
+    "method.latent": "16",
+    "networks.generator.width": "32",
+    "networks.discriminator.width": "64",
+    "training.batch": "2",
+    "training.steps": "6",
+    "training.steps_per_epoch": "3",
+    "training.ema": "0.9",
+    "training.precision": "32-true",
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks so small lose more by threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return fetch("phantom-pairs", tmp_path_factory.mktemp("pairs"), count=5) / "cohort.json"
+
+
+def small(preset, **changes):
+    return load_recipe(preset, {**SMALL, **changes})
+
+
+def test_trained_ended_and_resumed_is_bit_for_bit_the_same(cohort, tmp_path, monkeypatch):
+    """With encoders, so that all four optimisers and the spectral norm's vectors come back."""
+    recipe = small("oslo-hagan-128", **{"data.masks": "channel", "networks.global_encoder.width": "16"})
+    running.train(recipe, read_cohort(cohort), tmp_path / "straight", device="cpu")
+
+    class PowerFailure(Exception):
+        pass
+
+    whole = Loop._end_epoch
+
+    def cut(*arguments):
+        whole(*arguments)
+        raise PowerFailure
+
+    monkeypatch.setattr(Loop, "_end_epoch", cut)
+    with pytest.raises(PowerFailure):
+        running.train(recipe, read_cohort(cohort), tmp_path / "resumed", device="cpu")
+    monkeypatch.setattr(Loop, "_end_epoch", whole)
+    running.resume(tmp_path / "resumed", device="cpu")
+
+    folders = [tmp_path / name / "checkpoints" / "last" for name in ("straight", "resumed")]
+    names = [sorted(path.name for path in folder.glob("*.safetensors")) for folder in folders]
+    assert names[0] == names[1] and "ema.safetensors" in names[0]
+    for name in names[0]:
+        first, second = (load_file(folder / name) for folder in folders)
+        assert first.keys() == second.keys()
+        assert all(value.equal(second[key]) for key, value in first.items()), name
+    weights = [load_model(tmp_path / name).network.state_dict() for name in ("straight", "resumed")]
+    assert all(value.equal(weights[1][key]) for key, value in weights[0].items())
+
+
+def test_a_run_does_not_go_on_at_another_resolution(cohort, tmp_path):
+    running.train(small("synthct-hagan-64", **{"training.steps": "3"}), read_cohort(cohort), tmp_path, device="cpu")
+    recipe = tmp_path / "recipe.yaml"
+    text = recipe.read_text(encoding="utf-8")
+    assert text.count("- 32\n") == 3
+    recipe.write_text(text.replace("- 32\n", "- 64\n"), encoding="utf-8")
+    with pytest.raises(UserError, match="changed since it began"):
+        running.resume(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("form", ["channel", "joined"])
+def test_pairs_are_trained_on_and_generated(form, cohort, tmp_path):
+    words = [word for key, value in SMALL.items() for word in (f"--{key}", value)]
+    command = ["train", "--preset", "synthct-hagan-64", "--cohort", str(cohort), "--run", str(tmp_path / "run")]
+    assert main([*command, "--data.masks", form, "--device", "cpu", *words]) == 0
+    events = read_events(tmp_path / "run" / "events.jsonl")[0]
+    metrics = [event["values"] for event in events if event["kind"] == "metrics"]
+    assert {key for found in metrics for key in found if key.startswith("loss/")} == {
+        "loss/d_real",
+        "loss/d_synthetic",
+        "loss/g_adversarial",
+    }
+    assert any(event["kind"] == "warning" and "524" in json.dumps(event) for event in events)
+    model = load_model(tmp_path / "run")
+    assert model.card["latent_shape"] == [16] and model.card["masks"] == form
+
+    output = tmp_path / "pairs"
+    command = ["generate", "--model", str(tmp_path / "run"), "--count", "2", "--seed", "3", "--output", str(output)]
+    assert main([*command, "--device", "cpu"]) == 0
+    depth = 32 if form == "channel" else 16
+    images = []
+    for name in ("pair_00000", "pair_00001"):
+        image, mask = (sitk.ReadImage(str(output / kind / f"{name}.nii.gz")) for kind in ("images", "masks"))
+        assert image.GetSize() == mask.GetSize() == (32, 32, depth)
+        hu = sitk.GetArrayFromImage(image)
+        assert -1024 <= hu.min() < hu.max() <= 600
+        assert set(np.unique(sitk.GetArrayFromImage(mask))) <= {0, 1}
+        images.append(hu)
+    assert not np.array_equal(*images)
