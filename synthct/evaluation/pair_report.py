@@ -1,0 +1,133 @@
+"""Everything that is measured on one pair, and the page that shows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from synthct import __version__
+from synthct.evaluation import curves, region_scores
+from synthct.evaluation.page import bullets, heading, page, paragraph, picture, table
+from synthct.evaluation.pair import Pair
+from synthct.evaluation.pair_pictures import curves_picture, histogram_picture, profile_picture, slices_picture
+from synthct.evaluation.report import DEFINITIONS, Scores, scores_of
+from synthct.volumes.segments import Segments
+
+Line = tuple[Sequence[float], Sequence[float]]
+"""Two ends in R, A, S mm."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One pair, measured."""
+
+    pair: Pair
+    scores: Scores
+    regions: list[dict[str, Any]]
+    bone: dict[float, float]
+    slices: curves.SliceCurve
+    histogram: Any
+    profile: curves.Profile | None
+    definitions: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it but the images as plain JSON values; NaN as None."""
+        content = {
+            **self.scores.to_dict(),
+            "regions": self.regions,
+            "bone_curve": {f"{limit:g}": value for limit, value in self.bone.items()},
+            "slice_curve": {
+                "height_mm": self.slices.height_mm.tolist(),
+                "mae_hu": self.slices.mae_hu.tolist(),
+                "me_hu": self.slices.me_hu.tolist(),
+            },
+            "joint_histogram": {
+                "range_hu": list(curves.HISTOGRAM_RANGE),
+                "bins": curves.HISTOGRAM_BINS,
+                "counts": self.histogram.tolist(),
+            },
+            "version": __version__,
+        }
+        if self.profile is not None:
+            content["line_profile"] = {
+                "distance_mm": self.profile.distance_mm.tolist(),
+                "reference_hu": self.profile.reference_hu.tolist(),
+                "synthetic_hu": self.profile.synthetic_hu.tolist(),
+            }
+        content["definitions"].update(
+            {name: curves.DEFINITIONS[name] for name in curves.DEFINITIONS if name in content}
+        )
+        if self.regions:
+            content["definitions"]["regions"] = region_scores.DEFINITIONS
+        result: dict[str, Any] = without_nan(content)
+        return result
+
+
+def evaluate_pair(pair: Pair, segments: Segments | None = None, line: Line | None = None) -> Evaluation:
+    """Measure everything on ``pair``.
+
+    Raises
+    ------
+    UserError
+        A line that misses the image.
+    """
+    profile = None if line is None else curves.line_profile(pair, *line)  # refused before the long work
+    return Evaluation(
+        pair,
+        scores_of(pair),
+        [] if segments is None else region_scores.score_regions(pair, segments),
+        curves.bone_curve(pair),
+        curves.slice_curve(pair),
+        curves.joint_histogram(pair),
+        profile,
+    )
+
+
+def pair_page(found: Evaluation, title: str, sources: Mapping[str, str]) -> str:
+    """Return the page of one pair; ``sources`` says by name which files it was measured on."""
+    scores = found.scores
+    parts = [
+        table(["what", "file"], [[name, path] for name, path in sources.items()]),
+        paragraph(f"Scored {scores.region}: {scores.voxels} voxels. SyntheticCT {__version__}."),
+    ]
+    if scores.notes:
+        parts += [heading("Read first"), bullets(scores.notes)]
+    rows = [[name, number_text(value), DEFINITIONS[name]] for name, value in scores.values.items()]
+    parts += [
+        heading("Scores"),
+        table(["score", "value", "definition"], rows),
+        heading("Slices"),
+        picture(slices_picture(found.pair, "red: the synthetic CT is too dense, blue: too thin"), "slices and error"),
+        heading("Where and at which HU it errs"),
+        picture(curves_picture(found.bone, found.slices), "error by slice, and Dice of bone by threshold"),
+        picture(histogram_picture(found.histogram), "joint histogram of HU"),
+    ]
+    if found.profile is not None:
+        parts += [heading("Along the line"), picture(profile_picture(found.profile), "HU along the line")]
+    if found.regions:
+        head = ["region", "voxels", *region_scores.DEFINITIONS]
+        shown = [
+            [row["region"], str(row["voxels"]), *(number_text(row[name]) for name in head[2:])] for row in found.regions
+        ]
+        parts += [heading("Regions"), table(head, shown)]
+        parts.append(bullets(f"{name}: {text}" for name, text in region_scores.DEFINITIONS.items()))
+    parts += [heading("Definitions"), bullets(f"{name}: {text}" for name, text in curves.DEFINITIONS.items())]
+    return page(title, parts)
+
+
+def number_text(value: float | None) -> str:
+    """A score as a reader wants it: four digits, a dash where it is not defined."""
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def without_nan(value: Any) -> Any:
+    """Return plain JSON values: NaN as None, infinity as the text "inf"."""
+    if isinstance(value, dict):
+        return {name: without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
