@@ -210,6 +210,25 @@ def test_the_same_seed_plants_the_same_and_none_overlap():
     assert np.array_equal(draws[0], draws[1]) and not np.array_equal(draws[0], draws[2])
 
 
+def test_one_after_another_is_the_same_as_all_at_once(tmp_path):
+    templates = [template(10, "a"), template(16, "b")]
+    at_once, singly = chest(), chest()
+    plant_random(at_once, templates, 4, 3, draw_pose)
+    for number in range(4):
+        plant_random(singly, templates, 1, 3, draw_pose, first=number)
+    assert np.array_equal(at_once.labels, singly.labels)
+    labels, library = tmp_path / "0.nii.gz", tmp_path / "lib"
+    write_label_map(on_grid(chest_arrays()[1]), SEVEN, {}, labels)
+    add_templates(library, templates)
+    command = ["insert", "--library", str(library), "--seed", "3", "--rotate", "180"]
+    assert main([*command, "--labels", str(labels), "--random", "3", "--output", str(tmp_path / "3.nii.gz")]) == 0
+    for number in range(3):
+        files = (str(tmp_path / f"{'s' if n else ''}{n}.nii.gz") for n in (number, number + 1))
+        assert main([*command, "--labels", next(files), "--random", "1", "--output", next(files)]) == 0
+    at_once, singly = (sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"{n}.nii.gz"))) for n in ("3", "s3"))
+    assert np.array_equal(at_once, singly)
+
+
 def test_what_is_taken_back_leaves_no_trace():
     ground = chest()
     labels, worth = ground.labels.copy(), ground.worth.copy()

@@ -31,7 +31,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--template", action="append", metavar="NAME", help="draw from this one only; may be repeated; default: all"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed plants the same")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="the same seed plants the same; on a label map that it planted into before it goes on where it was",
+    )
     pose = parser.add_argument_group("changed shapes")
     pose.add_argument("--rotate", metavar="DEG", help="one number: draw angles up to it; R,A,S: exactly these angles")
     pose.add_argument("--scale", metavar="FACTOR", help="of every length; LOW,HIGH: draw it")
@@ -91,20 +96,21 @@ def run(options: argparse.Namespace, events: Events) -> None:
     def draw(random: np.random.Generator) -> Pose:
         return _pose(random, rotate, scale, options.elastic)
 
+    before = read_log(options.labels) or {}
+    first = sum(entry.get("random_seed") == options.seed for entry in before.get("planted", []))
     if points:
         planted = []
-        for number, point in enumerate(points):
+        for number, point in enumerate(points, first):
             random = np.random.default_rng([options.seed, number])
             template = templates[int(random.integers(len(templates)))]
             planted.append(plant_at(ground, template, point, draw(random)))
     else:
-        planted = plant_random(ground, templates, options.random, options.seed, draw, events)
+        planted = plant_random(ground, templates, options.random, options.seed, draw, events, first)
     mask = nodule_mask(ground, planted)
     entries: list[dict[str, Any]] = [
         {"label": number, "library": str(options.library), **entry.to_dict(), "random_seed": options.seed}
         for number, entry in enumerate(planted, 1)
     ]
-    before = read_log(options.labels) or {}
     for entry in before.get("planted", []):  # their numbers in the mask are new ones
         entries.append({**entry, "label": int(mask[tuple(entry["voxel"])])})
     kept = {key: value for key, value in before.items() if key not in ("format", "table", "classes", "planted")}

@@ -129,6 +129,7 @@ def plant_random(
     seed: int = 0,
     draw: Callable[[np.random.Generator], Pose] = lambda random: UNCHANGED,
     events: Events = SILENT,
+    first: int = 0,
 ) -> list[Planted]:
     """Plant nodules one after the other, each template and place drawn uniformly among all that fit.
 
@@ -142,6 +143,9 @@ def plant_random(
         How many nodules.
     seed
         Nodule n depends on the seed, n and the nodules before it alone.
+    first
+        Number n of the first one: how many this seed has planted before. One nodule after the other, with 0, 1, ..., is
+        then the same as all of them at once.
     draw
         Draws each one's pose, for instance `synthct.labels.template_shapes.draw_pose`.
 
@@ -157,7 +161,7 @@ def plant_random(
     planted: list[Planted] = []
     for number in range(count):
         events.progress(number, count, "planting")
-        random = np.random.default_rng([seed, number])
+        random = np.random.default_rng([seed, first + number])
         left = list(templates)
         reason = ""
         while left:
