@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import SimpleITK as sitk
+import torch
 from chests import ball, chest_arrays, on_grid
 from test_labels_to_ct_synthesis import CARD
 
@@ -56,5 +57,9 @@ def write_library(folder: Path, *templates: Template) -> Path:
 def write_model(folder: Path, **changes: object) -> Path:
     """Write a small U-Net of random weights that takes seven classes."""
     card = {**CARD, "network": {"name": "unet", "width": "4-8"}, "in_channels": 7, **changes}
-    save_model(folder, build_network(card["network"], 1, 1, seed=0, labels=LabelChannels(1, 7)), card)
+    network = build_network(card["network"], 1, 1, seed=0, labels=LabelChannels(1, 7))
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(2)  # so that its HU differ from class to class
+    save_model(folder, network, card)
     return folder

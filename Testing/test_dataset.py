@@ -87,7 +87,6 @@ def environment(**more):
 def test_every_volume_is_a_cube_of_its_source_and_meets_every_constraint(parts, made):
     content = manifest(made)
     assert content["complete"] and len(content["volumes"]) == COUNT
-    model = load_model(parts / "model")
     assert {record["case"] for record in content["volumes"]} == {"p0", "p1", "p2"}
     assert sum(bool(record["nodules"]) for record in content["volumes"]) == 0.8 * COUNT
     assert {len(record["nodules"]) for record in content["volumes"]} == {0, 1, 2}
@@ -123,8 +122,42 @@ def test_every_volume_is_a_cube_of_its_source_and_meets_every_constraint(parts, 
             assert all(0 <= n < side for n, side in zip(index, SIZE, strict=True))
             assert entry["source"] == {"case": "elsewhere"}
         assert not mask.any() or np.mean(before[mask == 1] == 0) >= 0.8
-        bare = translate(images["labels"], model, mask=images["labels"] != 6, device="cpu")
-        assert np.abs(sitk.GetArrayFromImage(bare).astype(int) - sitk.GetArrayFromImage(images["image"])).max() <= 1
+
+
+def planted(parts, folder, record):
+    """The whole label map of a volume's source with its nodules in it, and the volume's box (z, y, x)."""
+    whole = sitk.ReadImage(str(parts / "cases" / f"{record['case']}_labels.nii.gz"))
+    labels = sitk.ReadImage(str(folder / record["labels"]))
+    i, j, k = record["origin_ijk"]
+    whole[i : i + SIZE[0], j : j + SIZE[1], k : k + SIZE[2]] = labels
+    return whole, tuple(slice(a, a + n) for a, n in zip((k, j, i), SIZE[::-1], strict=True))
+
+
+@pytest.mark.parametrize("context", [0, 1000])
+def test_the_ct_is_what_the_model_makes_of_the_cube_or_of_the_whole(parts, tmp_path, context):
+    assert make(parts, tmp_path / "out", count=6, context=context) == 0
+    model = load_model(parts / "model")
+    for record in manifest(tmp_path / "out")["volumes"]:
+        found = sitk.ReadImage(str(tmp_path / "out" / record["image"]))
+        whole, box = planted(parts, tmp_path / "out", record)
+        seen = sitk.ReadImage(str(tmp_path / "out" / record["labels"])) if context == 0 else whole
+        wanted = sitk.GetArrayFromImage(translate(seen, model, mask=seen != 6, device="cpu")).astype(int)
+        wanted = wanted if context == 0 else wanted[box]
+        assert np.abs(wanted - sitk.GetArrayFromImage(found)).max() <= 1
+        assert np.ptp(wanted) > 100
+
+
+def test_context_brings_a_cube_nearer_to_the_whole(parts, made, tmp_path):
+    assert make(parts, tmp_path / "bare", context=0) == 0
+    model = load_model(parts / "model")
+    errors = []
+    for record in manifest(made)["volumes"][:6]:
+        whole, box = planted(parts, made, record)
+        wanted = sitk.GetArrayFromImage(translate(whole, model, mask=whole != 6, device="cpu"))[box].astype(int)
+        ways = (sitk.ReadImage(str(folder / record["image"])) for folder in (made, tmp_path / "bare"))
+        errors.append([np.abs(sitk.GetArrayFromImage(way) - wanted).mean() for way in ways])
+    near, bare = np.mean(errors, axis=0)
+    assert near < 0.75 * bare
 
 
 def test_poses_are_drawn(made):

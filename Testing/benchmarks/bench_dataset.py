@@ -1,13 +1,15 @@
 """A data set of 128³ cubes, one process on one thread: volumes a minute, against the bare synthesis of the same cubes.
 
-Limit: drawing, planting and writing make a volume at most half as slow again as its synthesis alone. Widths and sizes
-are those of the preset synthct-labels-unet, untrained; the cases are chests of 256 × 256 × 160 voxels.
+Limit: drawing, planting and writing make a volume at most half as slow again as its synthesis alone. What the network
+sees around the cubes (`Plan.context_mm`) is told apart, as ``ratio_with_context``: it is synthesis too. Widths and
+sizes are those of the preset synthct-labels-unet, untrained; the cases are chests of 256 × 256 × 160 voxels.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +46,19 @@ def main() -> None:
         folder = Path(aside)
         cases = tuple(_case(folder, number) for number in range(CASES))
         sources = training_sources(Cohort(cases, folder), [_ball()])
-        began = time.perf_counter()
-        make_dataset(model, sources, folder / "out", COUNT, Plan(), device="cpu", workers=1)
-        whole = time.perf_counter() - began
+        with_context = _timed(
+            lambda: make_dataset(model, sources, folder / "wide", COUNT, Plan(), device="cpu", workers=1)
+        )
+        narrow = Plan(context_mm=0)
+        whole = _timed(lambda: make_dataset(model, sources, folder / "out", COUNT, narrow, device="cpu", workers=1))
         cubes = [sitk.ReadImage(str(path)) for path in sorted((folder / "out" / "labels").glob("*.nii.gz"))]
-        began = time.perf_counter()
-        for cube in cubes:
-            translate(cube, model, device="cpu")
-        bare = time.perf_counter() - began
+        bare = _timed(lambda: [translate(cube, model, device="cpu") for cube in cubes])
     figures = {
-        "volumes_per_minute": round(60 * COUNT / whole, 2),
+        "volumes_per_minute": round(60 * COUNT / with_context, 2),
+        "without_context_per_minute": round(60 * COUNT / whole, 2),
         "synthesis_alone_per_minute": round(60 * COUNT / bare, 2),
         "ratio": round(whole / bare, 3),
+        "ratio_with_context": round(with_context / bare, 3),
         "volume": f"128³ voxels, {COUNT} of {CASES} cases of {'×'.join(map(str, reversed(SHAPE)))}",
     }
     write_result("dataset", figures, {"ratio": 1.5})
@@ -100,6 +103,12 @@ def _ball() -> Template:
     image = sitk.GetImageFromArray((x * x + y * y + z * z <= RADIUS_MM**2).astype(np.uint8))
     image.SetOrigin((-half,) * 3)
     return Template("ball", image, {})
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

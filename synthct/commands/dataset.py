@@ -75,6 +75,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     work = parser.add_argument_group("work")
     work.add_argument("--planes", help="axial, coronal, sagittal, or several joined by commas; default: the model's")
+    work.add_argument(
+        "--context",
+        type=float,
+        default=24.0,
+        metavar="MM",
+        help="of the source that the network sees around a cube; without it the CT has a rim (24)",
+    )
     work.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
     work.add_argument(
         "--workers",
@@ -141,6 +148,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         rotation=options.rotate,
         scale=(scale[0], scale[-1]),
         elastic_mm=options.elastic,
+        context_mm=options.context,
     )
 
 

@@ -59,6 +59,8 @@ class Plan:
         Where nodules may lie.
     rotation, scale, elastic_mm
         See `synthct.labels.template_shapes.draw_pose`.
+    context_mm
+        How far around the cube the network sees the source, where the source reaches so far: without it there is a rim.
     """
 
     size: tuple[int, int, int] = (128, 128, 128)
@@ -71,6 +73,7 @@ class Plan:
     rotation: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
     elastic_mm: float = 0.0
+    context_mm: float = 24.0
 
     def __post_init__(self) -> None:
         problems = {
@@ -87,6 +90,7 @@ class Plan:
             f"A share of {self.lung:g} of lung": (0 <= self.lung < 1, "It lies between 0 and 1."),
             f"A number of {self.draws} draws": (self.draws >= 1, "At least one cube must be looked at."),
             f"A rotation by {self.rotation:g} degrees": (0 <= self.rotation <= 180, "0 to 180 is possible."),
+            f"A context of {self.context_mm:g} mm": (0 <= self.context_mm <= 1000, "0 to 1000 is possible."),
         }
         for what, (right, why) in problems.items():
             if not right:
@@ -113,9 +117,12 @@ class Cube:
 
     Attributes
     ----------
-    labels, body, mask
-        uint8 on one grid, which is where the cube lies in the source: label map with what was planted, 1 inside the
-        body, 1 on nodules.
+    labels, mask
+        uint8 on one grid, which is where the cube lies in the source: label map with what was planted, 1 on nodules.
+    around, around_body
+        Label map with what was planted, and 1 inside the body, of the cube with its context; uint8 on one grid.
+    corner
+        The cube's first voxel (i, j, k) in ``around``.
     planted
         Nodules.
     facts
@@ -125,8 +132,10 @@ class Cube:
     """
 
     labels: sitk.Image
-    body: sitk.Image
     mask: sitk.Image
+    around: sitk.Image
+    around_body: sitk.Image
+    corner: tuple[int, int, int]
     planted: tuple[Planted, ...]
     facts: dict[str, Any]
 
@@ -235,7 +244,7 @@ def draw_cube(source: Source, plan: Plan, templates: Sequence[Template], index: 
             continue
         constraints: dict[str, Any] = {"size": True, "black-slice": True, "lung": round(lung, 4), "one-class": True}
         constraints |= {"place": [round(entry.share, 4) for entry in planted]} if wanted else {"nodule-free": True}
-        return _cube(source, ground, body, first, planted, own, constraints, number)
+        return _cube(source, plan, ground, first, planted, own, constraints, number)
     counts = ", ".join(f"{count} broke {name}" for name, count in broken.most_common())
     return NoCube(source.case.id, f"of {broken.total()} cubes drawn, {counts}")
 
@@ -258,8 +267,8 @@ def _planted(
 
 def _cube(
     source: Source,
+    plan: Plan,
     ground: Ground,
-    body: np.ndarray,
     first: np.ndarray,
     planted: tuple[Planted, ...],
     own: int,
@@ -280,10 +289,20 @@ def _cube(
         "draws": draws,
     }
     mask = (ground.labels == ground.nodule_index).astype(np.uint8)
+    margin = np.ceil(plan.context_mm / np.array(ground.grid.spacing[::-1])).astype(int)
+    low = np.maximum(first - margin, 0)
+    high = np.minimum(first + ground.labels.shape + margin, source.body.shape)
+    around = source.ground.cut(low.tolist(), (high - low).tolist())
+    inner = first - low
+    around.labels[tuple(slice(a, a + n) for a, n in zip(inner, ground.labels.shape, strict=True))] = ground.labels
+    body = source.body[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    i, j, k = inner[::-1].tolist()
     return Cube(
         ground.image(),
-        image_from_array(body.astype(np.uint8), ground.grid),
         image_from_array(mask, ground.grid),
+        around.image(),
+        image_from_array(body.astype(np.uint8), around.grid),
+        (i, j, k),
         planted,
         facts,
     )

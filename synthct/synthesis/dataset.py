@@ -137,7 +137,12 @@ def _settings(model: Model, sources: Sources, given: Ingredients) -> dict[str, A
     """What a folder's volumes have in common, as plain values; nothing in it depends on where files lie."""
     plan = dataclasses.asdict(given.plan)
     rule = plan.pop("rule")
-    renamed = {"templates": "templates_per_volume", "rotation": "rotate", "elastic_mm": "elastic"}
+    renamed = {
+        "templates": "templates_per_volume",
+        "rotation": "rotate",
+        "elastic_mm": "elastic",
+        "context_mm": "context",
+    }
     options = {renamed.get(key, key): value for key, value in plan.items()}
     options |= {"on": rule["classes"], "share": rule["share"], "surface": rule["surface_mm"]}
     options |= {"regions": rule["region_share"], "planes": given.planes}

@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import SimpleITK as sitk
 import torch
 
 from synthct.data.cohort import Case
@@ -29,6 +31,7 @@ from synthct.labels.templates import Template
 from synthct.synthesis.dataset_folder import MOST_VOLUMES, DatasetFolder, volume_name
 from synthct.synthesis.model_file import Model, load_model
 from synthct.synthesis.translate import translate
+from synthct.volumes.geometry import image_from_array
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,17 @@ class Maker:
         seed = [self.given.plan.seed, index]
         torch.manual_seed(seed[0] * MOST_VOLUMES + index)
         planes = self.given.planes or tuple([*card.get("planes", []), "axial"][:1])
-        mask = cube.body if self.source.has_outside or card.get("body_only") else None
+        body = cube.around_body if self.source.has_outside or card.get("body_only") else None
         name = f"{volume_name(index)} of case {cube.facts['case']}"
-        ct = translate(cube.labels, self.model, planes, mask, self.device, events=Events(listener=hear), name=name)
-        made = {"name": card["name"], "weights_sha256": card.get("weights_sha256")}
-        facts = {**cube.facts, "seed": seed, "given_up": given_up, "model": made}
+        box = tuple(slice(a, a + n) for a, n in zip(cube.corner[::-1], cube.labels.GetSize()[::-1], strict=True))
+        wanted = np.zeros(cube.around.GetSize()[::-1], np.uint8)
+        wanted[box] = 1
+        region = image_from_array(wanted, cube.around)
+        heard_by = Events(listener=hear)
+        made = translate(cube.around, self.model, planes, body, self.device, events=heard_by, name=name, region=region)
+        ct = image_from_array(np.ascontiguousarray(sitk.GetArrayViewFromImage(made)[box]), cube.labels)
+        by = {"name": card["name"], "weights_sha256": card.get("weights_sha256")}
+        facts = {**cube.facts, "seed": seed, "given_up": given_up, "model": by}
         sources = {template.name: template.facts.get("source") for template in self.given.templates}
         facts["nodules"] = [{**entry, "source": sources[entry["template"]]} for entry in facts["nodules"]]
         self.place.write(index, {"image": ct, "labels": cube.labels, "mask": cube.mask}, facts)
