@@ -26,7 +26,6 @@ from synthct.options import typed
 from synthct.recipe import NOISE_TASK, Data, Preparation
 from synthct.synthesis.leak_check import LeakCheck, Nearest
 from synthct.synthesis.pair import montage_of
-from synthct.synthesis.pair import montage_of
 from synthct.volumes.read import read_image
 from synthct.volumes.scaling import make_scaling
 from synthct.whole_file import write_whole
@@ -114,7 +113,6 @@ def _reference(card: Mapping[str, Any], cohort: Cohort, aside: Path, events: Eve
         planes=tuple(card["planes"]),
         size=tuple(card["size"]),
         fit=card["fit"],
-        montage_slice=tuple(card.get("montage", {}).get("slice", Data().montage_slice)),
         masks=card["masks"],
         target_scaling=card["target_scaling"],
         mask_scaling=card["mask_scaling"] or Data().mask_scaling,
@@ -144,10 +142,8 @@ def _without_mask(sample: Image, masks: str) -> Image:
 def _as_generated(path: Path, card: Mapping[str, Any], scaled: Any) -> Image:
     """Return a written image as the network gave it, but for the rounding of HU: a slice or a volume, −1 to 1."""
     image: Image = scaled(sitk.GetArrayFromImage(read_image(path, single_slice=True)).astype(np.float32))
-    montage = montage_of(card)
-    if montage is not None:
-        return montage.lay_out(image, -1.0)[0]
-    return np.squeeze(image, image.shape.index(1)) if len(card["size"]) == 2 and 1 in image.shape else image
+    flat = len(card["size"]) == 2 and montage_of(card) is None and 1 in image.shape
+    return np.squeeze(image, image.shape.index(1)) if flat else image
 
 
 def _write_picture(path: Path, check: LeakCheck, found: list[tuple[Nearest, Image]], names: list[str]) -> None:
