@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_recipes import tiny_cohort
+from training_recipes import tiny_cohort, tiny_pairs
 
+from synthct.data.cohort import write_cohort
 from synthct.events import read_events
 from synthct.synthesis.model_file import load_model
 
@@ -38,10 +39,14 @@ def same(a, b):
         ("3d", 5, 4),
         ("self-regularised-gan", 5, 4),
         ("segmentation", 6, 4),
+        ("dcgan", 8, 4),
     ],
 )
 def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path, method, seed, kills):
-    tiny_cohort(tmp_path / "cohort")
+    if method == "dcgan":
+        write_cohort(tiny_pairs(tmp_path / "cohort"), tmp_path / "cohort" / "cohort.json")
+    else:
+        tiny_cohort(tmp_path / "cohort")
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",

@@ -21,7 +21,7 @@ from training_recipes import tiny_recipe
 from synthct.data.cohort import read_cohort
 from synthct.errors import Cancelled
 from synthct.events import read_events
-from synthct.recipe import Augmentation, Elastic, Recipe, Resampling
+from synthct.recipe import NOISE_TASK, Augmentation, Elastic, Recipe, Resampling
 from synthct.training import loop, reporting
 from synthct.training.checkpoint import load_checkpoint, read_summary
 from synthct.training.run import resume, train
@@ -53,6 +53,8 @@ def live(cohort: Path, run: Path, method: str) -> int:
 
 def _recipe(method: str) -> Recipe:
     recipe = tiny_recipe(method, steps=STEPS, steps_per_epoch=10, patience=50)
+    if recipe.task == NOISE_TASK:  # its images are mirrored at most
+        return recipe
     changes = Augmentation(flip=True, rotation_degrees=5.0, elastic=Elastic(0.5), gamma=0.1, resampling=Resampling(0.5))
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, augmentation=changes))
 

@@ -77,6 +77,8 @@ def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
             {"segmenter": adam},
         ),
     }
+    if method == "dcgan":
+        return _tiny_dcgan(adam, training)
     named, networks, optimisers = entries[method]
     return recipe_from_dict(
         {
@@ -92,6 +94,29 @@ def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
                 "input_scaling": {"name": "mr-percentile"},
                 "target_scaling": {"name": "ct-window"},
                 "augmentation": {"flip": True, "rotation_degrees": 5, "gamma": 0.1},
+            },
+            "training": {"batch": 2, "steps": 12, "steps_per_epoch": 4, "ema": 0.9, "precision": "32-true", **training},
+        }
+    )
+
+
+def _tiny_dcgan(adam: dict[str, object], training: dict[str, object]) -> Recipe:
+    network = {"width": 4, "levels": 2}
+    return recipe_from_dict(
+        {
+            "name": "tiny-dcgan",
+            "source": "a test",
+            "task": "noise-to-ct",
+            "method": {"name": "dcgan", "latent": 6},
+            "networks": {role: {"name": f"dcgan-{role}", **network} for role in ("generator", "discriminator")},
+            "optimisers": {"generator": adam, "discriminator": adam},
+            "data": {
+                "size": [16, 16, 16],
+                "fit": "resize",
+                "masks": "channel",
+                "classes": ["benign", "malignant"],
+                "target_scaling": {"name": "hagan-ct"},
+                "augmentation": {"flip": True},
             },
             "training": {"batch": 2, "steps": 12, "steps_per_epoch": 4, "ema": 0.9, "precision": "32-true", **training},
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from synthct.errors import UserError
 from synthct.methods.method import Batch, Method
 from synthct.methods.optimisers import check_roles
 from synthct.networks.registry import build_network
-from synthct.recipe import FROM_NOISE_ONLY, NOISE_TASK, Data, Recipe
+from synthct.recipe import FROM_NOISE_ONLY, NOISE_TASK, Augmentation, Data, Recipe
 from synthct.volumes.montage import Montage
 from synthct.volumes.scaling import make_scaling
 
@@ -146,6 +147,12 @@ def require_noise_recipe(recipe: Recipe) -> None:
         return
     if data.neighbours:
         raise UserError(f"`data.neighbours` cannot be {data.neighbours} for images from noise.", todo="Set it to 0.")
+    if dataclasses.replace(data.augmentation, flip=False) != Augmentation():
+        raise UserError(
+            "`data.augmentation` can only have `flip` for images from noise.",
+            "Whatever else is changed in the images, the network learns to make.",
+            "Leave the other keys out; augmented images can be made into cases of their own.",
+        )
     if make_scaling(data.target_scaling).percentiles is not None:
         raise UserError(
             f"`data.target_scaling` cannot be {data.target_scaling['name']} for images from noise.",
