@@ -12,6 +12,7 @@ from synthct.events import Events
 
 if TYPE_CHECKING:
     from synthct.data.checks import CaseCheck
+    from synthct.data.cohort import Cohort
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--table", type=Path, metavar="CSV", help="columns id, patient, sex, diagnosis, centre")
     parser.add_argument("--thumbnails", type=Path, metavar="DIR", help="write a small picture of each case here")
+    parser.add_argument(
+        "--analyse",
+        type=Path,
+        metavar="DIR",
+        help="write tables and a picture of sizes, spacings and HU by source (column centre, or how ids begin)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a manifest that exists")
 
 
@@ -44,6 +51,8 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
     if options.output.exists() and not options.overwrite:
         raise UserError(f"{options.output} exists.", "Nothing is replaced unasked.", "Add --overwrite, or rename it.")
+    if options.analyse is not None and any(options.analyse.glob("*")) and not options.overwrite:
+        raise UserError(f"{options.analyse} is not empty.", "Nothing is replaced unasked.", "Add --overwrite.")
     again = options.folder.is_file()
     found = (read_cohort(options.folder), []) if again else find_cases(options.folder, options.table, options.task)
     cohort, leftovers = found
@@ -52,14 +61,30 @@ def run(options: argparse.Namespace, events: Events) -> None:
     print(table(checks, leftovers))
     write_cohort(checked, options.output, overwrite=options.overwrite)
     excluded = [case.id for case in checked if case.excluded]
+    analysis = {} if options.analyse is None else _analysed(cohort, options.analyse, events)
     events.result(
         output=str(options.output),
+        **analysis,
         cases=len(checked.used),
         excluded=excluded,
         checks=[_plain(check, _thumbnail(check, options.thumbnails)) for check in checks],
         leftovers=[str(finding) for finding in leftovers],
     )
     print(f"{len(checked.used)} of {len(cohort)} cases can be used; the manifest is {options.output}.")
+
+
+def _analysed(cohort: Cohort, folder: Path, events: Events) -> dict[str, str]:
+    """Write the analysis of all cases, bad ones too, and print its table; return what the result event says."""
+    from synthct.data.analysis import analyse, summary, write_tables
+    from synthct.data.analysis_plot import write_analysis_plot
+
+    measured = analyse(cohort, events)
+    cases, sources = write_tables(measured, folder)
+    picture = folder / "analysis.png"
+    write_analysis_plot(picture, measured, f"{len(measured)} cases of {cohort.root}")
+    print(summary(measured))
+    paths = {"cases_table": cases, "sources_table": sources, "analysis_picture": picture}
+    return {name: str(path.absolute()) for name, path in paths.items()}
 
 
 def _thumbnail(check: CaseCheck, folder: Path | None) -> str | None:
