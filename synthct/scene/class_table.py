@@ -61,7 +61,7 @@ class ClassTableEditor:
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents if column else qt.QHeaderView.Stretch)
         table.verticalHeader().setVisible(False)
         self.text = ""
-        combo.connect("activated(int)", self._on_shipped)
+        combo.connect("currentIndexChanged(int)", self._on_shipped)
         table.connect("cellChanged(int,int)", self._on_cell)
         up.connect("clicked(bool)", self._on_up)
         down.connect("clicked(bool)", self._on_down)
@@ -144,6 +144,8 @@ class ClassTableEditor:
             self._edited(self._content())
 
     def _on_shipped(self, _index: int = 0) -> None:
+        if self._filling:
+            return
         name = str(self.combo.currentData or "")
         if name in SHIPPED:
             self._fill(read_class_table(name).to_dict())

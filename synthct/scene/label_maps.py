@@ -73,7 +73,7 @@ def label_names(node: slicer.vtkMRMLNode) -> dict[int, str]:
         segmentation = node.GetSegmentation()
         count = range(segmentation.GetNumberOfSegments())
         return {number + 1: str(segmentation.GetNthSegment(number).GetName()) for number in count}
-    values = np.unique(sitk.GetArrayViewFromImage(image_from_node(node)))
+    values = np.unique(sitk.GetArrayFromImage(image_from_node(node)))
     if len(values) > _MOST_LABELS or np.any(values != np.rint(values)):
         raise UserError(f"{node.GetName()} is no label map.", f"It holds {len(values)} values.", "Choose another.")
     names = _colour_names(node)

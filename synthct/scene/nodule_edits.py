@@ -41,9 +41,9 @@ def plant(
     record = read_record(labels)
     new = []
     for entry, library in zip(planted, libraries, strict=True):
-        record.number += 1
-        name = instead_of.name if instead_of is not None else f"Nodule {record.number}"
-        new.append(Nodule.of(entry, record.number, name, library))
+        record.serial += 1
+        number = instead_of.number if instead_of is not None else record.serial
+        new.append(Nodule.of(entry, record.serial, number, library))
     what = f"editing {new[0].name}" if instead_of is not None else "planting " + ", ".join(n.name for n in new)
     removed = (instead_of.id,) if instead_of is not None else ()
     record.note(Change(what, removed, tuple(nodule.id for nodule in new)), new)

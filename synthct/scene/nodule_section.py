@@ -48,6 +48,8 @@ class NoduleSection:
     ----------
     ui
         Its widgets, to connect to the parameter node.
+    pose
+        How the chosen template is turned and scaled: exactly so until a slider is moved, which shows round numbers.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class NoduleSection:
     ) -> None:
         self._parameters, self._accepted = parameters, accepted
         self._edited: Nodule | None = None
-        self._bent = UNCHANGED
+        self.pose = UNCHANGED
         self._setting = False
         self._shown: tuple[Any, ...] = ()
         self._record: Record | None = None
@@ -72,8 +74,10 @@ class NoduleSection:
             self.ui.libraryPathEdit, self.ui.galleryWidget, self.ui.templateLabel, self._on_template
         )
         self.list = NoduleList(self.ui.nodulesTable, self._show_buttons, self._on_jump)
-        for slider in (self.ui.diameterSlider, self.ui.rightSlider, self.ui.anteriorSlider, self.ui.superiorSlider):
-            slider.connect("valueChanged(double)", self._on_slider)
+        self.ui.diameterSlider.connect("valueChanged(double)", self._on_diameter)
+        self.ui.rightSlider.connect("valueChanged(double)", lambda angle: self._on_angle(0, angle))
+        self.ui.anteriorSlider.connect("valueChanged(double)", lambda angle: self._on_angle(1, angle))
+        self.ui.superiorSlider.connect("valueChanged(double)", lambda angle: self._on_angle(2, angle))
         self.ui.placeButton.connect("clicked(bool)", self._on_place)
         self.ui.nearestButton.connect("clicked(bool)", self._on_nearest)
         self.ui.acceptButton.connect("clicked(bool)", self._on_accept)
@@ -93,15 +97,6 @@ class NoduleSection:
         node = self._parameters()
         labels = node.labelMap if node is not None else None
         return labels if labels is not None and labels.GetImageData() is not None else None
-
-    @property
-    def pose(self) -> Pose:
-        """What the sliders say of the chosen template."""
-        diameter = self._own_diameter()
-        scale = float(self.ui.diameterSlider.value) / diameter if diameter else 1.0
-        turned = (self.ui.rightSlider, self.ui.anteriorSlider, self.ui.superiorSlider)
-        right, anterior, superior = (float(slider.value) for slider in turned)
-        return replace(self._bent, rotation=(right, anterior, superior), scale=scale)
 
     def close(self) -> None:
         """Take what is not accepted out of the scene, and give back the memory."""
@@ -202,7 +197,7 @@ class NoduleSection:
     def _show_size(self, pose: Pose = UNCHANGED) -> None:
         """Let the sliders say how a template is turned and scaled."""
         diameter = self._own_diameter()
-        self._setting, self._bent = True, pose
+        self._setting, self.pose = True, pose
         if diameter:
             self.ui.diameterSlider.minimum = diameter / 10
             self.ui.diameterSlider.maximum = min(diameter * 10, max(diameter * pose.scale, 3 * diameter, _LARGEST_MM))
@@ -212,8 +207,17 @@ class NoduleSection:
             slider.value = (angle + 180) % 360 - 180
         self._setting = False
 
-    def _on_slider(self, _value: float = 0.0) -> None:
+    def _on_diameter(self, diameter: float) -> None:
+        own = self._own_diameter()
+        if not self._setting and own:
+            self.pose = replace(self.pose, scale=min(max(diameter / own, 0.1), 10.0))
+            self._look()
+
+    def _on_angle(self, axis: int, angle: float) -> None:
         if not self._setting:
+            turned = list(self.pose.rotation)
+            turned[axis] = float(angle)
+            self.pose = replace(self.pose, rotation=(turned[0], turned[1], turned[2]))
             self._look()
 
     def _on_template(self) -> None:

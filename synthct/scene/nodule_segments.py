@@ -12,11 +12,13 @@ from synthct.scene.planted import Nodule
 
 SEGMENTATION_REFERENCE = "SyntheticCTNoduleSegments"
 """From a label map to the segmentation of its planted nodules."""
+NAME = "Nodules"
 GREEN, RED = (0.36, 0.89, 0.49), (0.91, 0.2, 0.16)
 
 
 def add_segment(labels: slicer.vtkMRMLLabelMapVolumeNode, nodule: Nodule) -> None:
     """Add a nodule to the segmentation of a label map, which is made where there is none."""
+    remove_segment(labels, nodule)
     node = segmentation_of(labels)
     image = oriented_image(labels, nodule.voxels)
     segment = slicer.vtkSegment()
@@ -38,7 +40,8 @@ def segmentation_of(labels: slicer.vtkMRMLLabelMapVolumeNode) -> slicer.vtkMRMLS
     """Return the segmentation of a label map's planted nodules, made and shown in outline where there is none."""
     node = labels.GetNodeReference(SEGMENTATION_REFERENCE)
     if node is None:
-        node = new_segmentation(labels, slicer.mrmlScene.GenerateUniqueName("Nodules"))
+        taken = slicer.mrmlScene.GetFirstNodeByName(NAME) is not None
+        node = new_segmentation(labels, slicer.mrmlScene.GenerateUniqueName(NAME) if taken else NAME)
         labels.SetNodeReferenceID(SEGMENTATION_REFERENCE, node.GetID())
     node.SetAndObserveTransformNodeID(labels.GetTransformNodeID())
     return node

@@ -30,8 +30,8 @@ class Nodule:
     ----------
     id
         Of its segment; never given twice in a label map.
-    name
-        As the user sees it; an edited nodule keeps its name.
+    number
+        As the user sees it; an edited nodule keeps its number.
     template, library
         What it was made of, and the folder of that.
     pose
@@ -49,7 +49,7 @@ class Nodule:
     """
 
     id: str
-    name: str
+    number: int
     template: str
     library: str
     pose: Pose
@@ -60,14 +60,14 @@ class Nodule:
     before: np.ndarray
 
     @classmethod
-    def of(cls, planted: Planted, number: int, name: str, library: str) -> Nodule:
+    def of(cls, planted: Planted, serial: int, number: int, library: str) -> Nodule:
         """Make one of what `synthct.labels.insertion` has planted."""
         diameter = (6 * planted.volume_mm3 / np.pi) ** (1 / 3)
         voxels = planted.anchor + planted.offsets
         z, y, x = (int(value) for value in planted.anchor)
         return cls(
-            id=f"Nodule_{number}",
-            name=name,
+            id=f"Nodule_{serial}",
+            number=number,
             template=planted.template,
             library=library,
             pose=planted.pose,
@@ -79,11 +79,9 @@ class Nodule:
         )
 
     @property
-    def box(self) -> tuple[slice, slice, slice]:
-        """The smallest box (z, y, x) that holds it."""
-        low, high = self.voxels.min(axis=0), self.voxels.max(axis=0) + 1
-        z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        return z, y, x
+    def name(self) -> str:
+        """What it is called."""
+        return f"Nodule {self.number}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class Record:
         Ids of those that are planted, in their order.
     done, undone
         Changes, the newest last.
-    number
+    serial
         Of the nodule planted last.
     """
 
@@ -118,7 +116,7 @@ class Record:
     planted: list[str] = field(default_factory=list)
     done: list[Change] = field(default_factory=list)
     undone: list[Change] = field(default_factory=list)
-    number: int = 0
+    serial: int = 0
 
     @property
     def nodules(self) -> list[Nodule]:
@@ -135,17 +133,16 @@ class Record:
         self.known = {name: nodule for name, nodule in self.known.items() if name in used}
 
     def apply(self, removed: Sequence[str], added: Sequence[str]) -> None:
-        """Change which are planted; one that takes the place of another takes its place in the list too."""
-        at = min((self.planted.index(name) for name in removed if name in self.planted), default=len(self.planted))
+        """Change which are planted."""
         left = [name for name in self.planted if name not in removed]
-        self.planted = [*left[:at], *added, *left[at:]]
+        self.planted = sorted([*left, *added], key=lambda name: self.known[name].number)
 
     def to_text(self) -> str:
         """Return everything as JSON."""
         known = {name: _to_dict(nodule, self.shape) for name, nodule in self.known.items()}
         steps = {key: [vars(change) for change in getattr(self, key)] for key in ("done", "undone")}
         content = {"format": FORMAT, "shape": self.shape, "known": known, "planted": self.planted, **steps}
-        return json.dumps({**content, "number": self.number}, ensure_ascii=False)
+        return json.dumps({**content, "serial": self.serial}, ensure_ascii=False)
 
     @classmethod
     def from_text(cls, text: str) -> Record:
@@ -157,7 +154,7 @@ class Record:
             key: [Change(entry["what"], tuple(entry["removed"]), tuple(entry["added"])) for entry in content[key]]
             for key in ("done", "undone")
         }
-        record = cls(shape, known, list(content["planted"]), number=int(content["number"]), **steps)  # type: ignore[arg-type]
+        record = cls(shape, known, list(content["planted"]), serial=int(content["serial"]), **steps)  # type: ignore[arg-type]
         assert record.nodules is not None
         return record
 
@@ -212,7 +209,7 @@ def _to_dict(nodule: Nodule, shape: tuple[int, int, int]) -> dict[str, Any]:
     order = np.argsort(flat)
     steps = np.diff(flat[order], prepend=0).astype("<i8")
     return {
-        "name": nodule.name,
+        "number": nodule.number,
         "template": nodule.template,
         "library": nodule.library,
         "pose": nodule.pose.to_dict(),
@@ -235,7 +232,7 @@ def _from_dict(name: str, entry: dict[str, Any], shape: tuple[int, ...]) -> Nodu
     z, y, x = (int(value) for value in entry["anchor"])
     return Nodule(
         id=name,
-        name=str(entry["name"]),
+        number=int(entry["number"]),
         template=str(entry["template"]),
         library=str(entry["library"]),
         pose=pose,
