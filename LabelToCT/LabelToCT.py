@@ -23,7 +23,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from synthct.scene import selftest
+from synthct.scene import label_selftest, selftest
 from synthct.scene.data_set_section import DataSetSection
 from synthct.scene.label_map_section import LabelMapSection
 from synthct.scene.label_synthesis_section import LabelSynthesisSection
@@ -224,4 +224,7 @@ class LabelToCTTest(ScriptedLoadableModuleTest):
         self.setUp()
         self.delayDisplay("A volume keeps its place on the way to an image and back")
         selftest.check_geometry()
+        self.setUp()
+        self.delayDisplay("A nodule is planted by a click; the CT follows it and nothing else")
+        label_selftest.check_plant_and_follow(slicer.util.getModuleWidget("LabelToCT"))
         self.delayDisplay("Test passed")

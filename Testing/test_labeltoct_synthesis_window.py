@@ -417,6 +417,13 @@ def test_choices_are_saved_with_the_scene(slicer_host, window, model):
     assert not slicer_host.errors
 
 
+def test_self_test_of_the_module(slicer_host, window):
+    import slicer
+
+    slicer.selfTests["LabelToCT"]()
+    assert not slicer_host.errors
+
+
 FLOW = """
 import sys
 import slicer
