@@ -1,9 +1,10 @@
-"""Pairs of an MR and a CT picked in the scene, kept as files and a manifest, so that a training can read them."""
+"""Pairs of an MR or label map and its CT picked in the scene, kept as files with a manifest, for a training to read."""
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -18,12 +19,35 @@ _FORMAT = 1
 _NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\s]+')
 
 
+@dataclass(frozen=True)
+class PairKind:
+    """What a task's networks turn into CTs."""
+
+    key: str
+    """In a manifest."""
+    name: str
+    """For people."""
+    node_type: str
+    ending: str
+    """Of the files' names."""
+
+
+KINDS = {
+    "mr-to-ct": PairKind("mr", "MR", "vtkMRMLScalarVolumeNode", "MR"),
+    "label-to-ct": PairKind("labels", "label map", "vtkMRMLLabelMapVolumeNode", "labels"),
+}
+"""By task."""
+
+
 def add_pair(
-    mr_node: slicer.vtkMRMLScalarVolumeNode | None, ct_node: slicer.vtkMRMLScalarVolumeNode | None, folder: str
+    input_node: slicer.vtkMRMLVolumeNode | None,
+    ct_node: slicer.vtkMRMLScalarVolumeNode | None,
+    folder: str,
+    kind: PairKind = KINDS["mr-to-ct"],
 ) -> str:
     """Write two volumes as NRRD files into ``folder`` and list them in its ``pairs.json``; return the case's id.
 
-    The case is named after the MR. Files and entries that are there already stay as they are; a number is added to a
+    The case is named after the MR or label map. Files and entries that are there already stay as they are; a number is added to a
     name that is taken.
 
     Raises
@@ -33,30 +57,33 @@ def add_pair(
     """
     if not folder:
         raise UserError("No folder for the pairs is chosen.", "They are kept as files.", "Choose one at “Keep in”.")
-    if mr_node is None or ct_node is None:
-        missing = "MR" if mr_node is None else "CT"
-        raise UserError(f"No {missing} is chosen.", "A pair has an MR and a CT.", f"Choose the {missing}.")
-    if mr_node is ct_node:
+    if input_node is None or ct_node is None:
+        missing = kind.name if input_node is None else "CT"
+        raise UserError(f"No {missing} is chosen.", f"A pair has {kind.name} and CT.", f"Choose the {missing}.")
+    if input_node is ct_node:
         raise UserError(
-            f"MR and CT are the same volume, {mr_node.GetName()}.", "There would be nothing to learn.", "Choose the CT."
+            f"{kind.name} and CT are the same volume, {input_node.GetName()}.",
+            "There would be nothing to learn.",
+            "Choose the CT.",
         )
-    images = {"MR": image_from_node(mr_node), "CT": image_from_node(ct_node)}
+    images = {kind.ending: image_from_node(input_node), "CT": image_from_node(ct_node)}
     manifest = Path(folder) / MANIFEST
     content = _read(manifest)
     taken = {str(case.get("id")).casefold() for case in content["cases"]}
-    base = _NOT_IN_NAMES.sub(" ", mr_node.GetName()).strip(" .") or "pair"
+    base = _NOT_IN_NAMES.sub(" ", input_node.GetName()).strip(" .") or "pair"
     numbered = (base, *(f"{base} {number}" for number in range(2, len(taken) + 1000)))
     name = next(
         name
         for name in numbered
-        if name.casefold() not in taken and not any((Path(folder) / f"{name}_{kind}.nrrd").exists() for kind in images)
+        if name.casefold() not in taken
+        and not any((Path(folder) / f"{name}_{ending}.nrrd").exists() for ending in images)
     )
-    files = {kind: Path(folder) / f"{name}_{kind}.nrrd" for kind in images}
+    files = {ending: Path(folder) / f"{name}_{ending}.nrrd" for ending in images}
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for kind, image in images.items():
-            sitk.WriteImage(image, str(files[kind]), useCompression=False)
-        content["cases"].append({"id": name, "mr": files["MR"].name, "ct": files["CT"].name})
+        for ending, image in images.items():
+            sitk.WriteImage(image, str(files[ending]), useCompression=False)
+        content["cases"].append({"id": name, kind.key: files[kind.ending].name, "ct": files["CT"].name})
         write_whole(manifest, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     except (OSError, RuntimeError) as error:
         for path in files.values():

@@ -19,7 +19,7 @@ from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
 from synthct.scene.jobs import Job
-from synthct.scene.pairs import add_pair
+from synthct.scene.pairs import KINDS, PairKind, add_pair
 from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 from synthct.whole_file import write_whole
@@ -27,7 +27,7 @@ from synthct.whole_file import write_whole
 FOLDER, MANIFEST, SCENE = range(3)
 """Where cases come from: entries of the combo box."""
 LEFT_OUT = "left out by the user"
-_COLUMNS = ("Use", "MR and CT", "Check")
+_COLUMNS = ("Use", "{input} and CT", "Check")
 _COLOURS = {"ok": "#1e8449", "warning": "#b9770e", "error": "#c0392b"}
 _ROW, _MOST_ROWS = 60, 4
 """Pixels of a row, as in the .ui file, and rows that are seen without scrolling."""
@@ -43,6 +43,8 @@ class TrainingCases:
         ``QVBoxLayout`` that the widget is put into.
     session
         Where the child process writes manifest and pictures.
+    task
+        What the cases are for, ``mr-to-ct`` or ``label-to-ct``.
     changed
         Called without arguments when other cases are chosen.
 
@@ -52,8 +54,10 @@ class TrainingCases:
         The checked manifest, or None before there is one.
     """
 
-    def __init__(self, layout: qt.QVBoxLayout, session: Session, changed: Callable[[], None]) -> None:
+    def __init__(self, layout: qt.QVBoxLayout, session: Session, task: str, changed: Callable[[], None]) -> None:
         self.manifest: Path | None = None
+        self._task = task
+        self._kind = KINDS[task]
         self._session = session
         self._changed = changed
         self._job: Job | None = None
@@ -68,6 +72,8 @@ class TrainingCases:
         self.ui.pairsPathEdit.filters = folders
         self.ui.manifestPathEdit.filters = ctk.ctkPathLineEdit.Files
         self.ui.manifestPathEdit.nameFilters = ["Lists of cases (*.json)"]
+        if task != "mr-to-ct":
+            self._show_kind(self._kind)
         self._timer = qt.QTimer()
         self._timer.setInterval(250)
         self._timer.connect("timeout()", self._on_timer)
@@ -119,7 +125,7 @@ class TrainingCases:
         self.close()
         self._show(None)
         folder = self._session.new_folder()
-        options = {"output": folder / "cohort.json", "thumbnails": folder / "pictures"}
+        options = {"output": folder / "cohort.json", "thumbnails": folder / "pictures", "task": self._task}
         self._job = Job.start("cohort", options, folder / "check", words=[str(path.absolute())])
         self._timer.start()
         self._show_working()
@@ -136,7 +142,7 @@ class TrainingCases:
         content = json.loads(self.manifest.read_text(encoding="utf-8"))
         left_out = set(self.left_out)
         for case in content["cases"]:
-            for name in ("mr", "ct", "mask"):
+            for name in (self._kind.key, "ct", "mask"):
                 if name in case:
                     case[name] = str((self.manifest.parent / case[name]).resolve())
             if case["id"] in left_out:
@@ -154,6 +160,21 @@ class TrainingCases:
         if self._job is not None:
             self._job.cancel()
             self._job = None
+
+    def _show_kind(self, kind: PairKind) -> None:
+        """Say what the pairs are made of where it is no MR, and remember their folders apart."""
+        name = kind.name[0].upper() + kind.name[1:]
+        self.ui.sourceComboBox.toolTip = f"Where the pairs of {kind.name} and CT are that the network learns from."
+        self.ui.folderPathEdit.toolTip = (
+            "Folder with the cases: NIfTI, NRRD or MetaImage, "
+            f"as p1_{kind.ending}.nii.gz beside p1_CT.nii.gz, or a folder per case."
+        )
+        self.ui.mrLabel.text = f"{name}:"
+        self.ui.mrSelector.toolTip = f"{name} of the pair, on the grid of the CT."
+        self.ui.ctSelector.toolTip = f"The CT in HU that the {kind.name} was made of."
+        self.ui.mrSelector.nodeTypes = [kind.node_type]
+        for edit in (self.ui.folderPathEdit, self.ui.manifestPathEdit, self.ui.pairsPathEdit):
+            edit.settingKey = f"{edit.settingKey}/{self._task}"
 
     def _on_source(self, _index: int = 0) -> None:
         self._show_source()
@@ -193,6 +214,7 @@ class TrainingCases:
                     self.ui.mrSelector.currentNode(),
                     self.ui.ctSelector.currentNode(),
                     str(self.ui.pairsPathEdit.currentPath).strip(),
+                    self._kind,
                 )
             self.find()
         except UserError as error:
@@ -229,7 +251,8 @@ class TrainingCases:
         self._usable = [check["level"] != "error" for check in checks]
         table.clear()
         table.setColumnCount(len(_COLUMNS))
-        table.setHorizontalHeaderLabels(_COLUMNS)
+        name = self._kind.name[0].upper() + self._kind.name[1:]
+        table.setHorizontalHeaderLabels([column.format(input=name) for column in _COLUMNS])
         table.setRowCount(len(checks))
         for row, check in enumerate(checks):
             self._show_case(row, check)

@@ -19,8 +19,8 @@ from synthct.scene.jobs import Job
 from synthct.scene.session import Session
 from synthct.terminal import duration
 
-FIRST = "synthct-unet"
-"""The preset to try first, where the task has it."""
+FIRST = ("synthct-unet", "synthct-labels-unet")
+"""The presets to try first, one of each task."""
 _OWN = "own"
 
 
@@ -103,7 +103,7 @@ class TrainingRecipe:
             recipe = load_recipe(name)
             if recipe.task == self._task:
                 self._sources[name] = recipe.source
-        names = sorted(self._sources, key=lambda name: (name != FIRST, name))
+        names = sorted(self._sources, key=lambda name: (name not in FIRST, name))
         for name in names:
             self.ui.presetComboBox.addItem(name, name)
         self.ui.presetComboBox.addItem("A file of your own", _OWN)

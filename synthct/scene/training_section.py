@@ -76,7 +76,7 @@ class TrainingSection:
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("training_section.ui")))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         button.layout().addWidget(self.widget)
-        self.cases = TrainingCases(self.ui.casesGroupBox.layout(), session, self._show_buttons)
+        self.cases = TrainingCases(self.ui.casesGroupBox.layout(), session, task, self._show_buttons)
         self.recipe = TrainingRecipe(self.ui.recipeGroupBox.layout(), session, devices, task, self._show_buttons)
         for group, (title, _) in GROUPS.items():
             self.ui.curvesComboBox.addItem(title, group)
