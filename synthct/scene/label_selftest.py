@@ -1,4 +1,4 @@
-"""What LabelToCT's self-test checks inside a running Slicer: plant by a click, synthesise, only what changed follows."""
+"""What LabelToCT's self-test checks inside a running Slicer: a nodule is planted by a click and the CT follows."""
 
 from __future__ import annotations
 

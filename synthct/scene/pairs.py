@@ -47,8 +47,8 @@ def add_pair(
 ) -> str:
     """Write two volumes as NRRD files into ``folder`` and list them in its ``pairs.json``; return the case's id.
 
-    The case is named after the MR or label map. Files and entries that are there already stay as they are; a number is added to a
-    name that is taken.
+    The case is named after the MR or label map. Files and entries that are there already stay as they are; a number is
+    added to a name that is taken.
 
     Raises
     ------
