@@ -11,11 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 from synthct.errors import UserError
 from synthct.networks.doubling import features_at, start_and_doublings
 from synthct.networks.initialisation import Initialisation, initialise
+from synthct.networks.spectral_norm import spectral_norm
 
 _DECODED = 128
 """Longest side, about, of what a decoder reconstructs."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
+
+from synthct.networks.full_precision import full_precision
 
 FIRST_ITERATIONS = 15
 """Of the power method when a layer is made; one at every pass in training mode afterwards."""
@@ -44,7 +44,7 @@ class SpectralNorm(nn.Module):
         self.register_buffer("v", v)
 
     def forward(self, weight: Tensor) -> Tensor:
-        with _unmixed(weight.device):
+        with full_precision(weight.device):
             matrix = weight.flatten(1)
             if self.training:
                 u, v = _iterate(matrix.detach(), self.u)
@@ -53,13 +53,6 @@ class SpectralNorm(nn.Module):
             else:
                 u, v = self.u.clone(), self.v.clone()  # what backward needs must outlive the next pass
             return weight / torch.dot(u, matrix @ v)
-
-
-def _unmixed(device: torch.device) -> AbstractContextManager[object]:
-    """No mixed precision, where the device has one (``meta`` has none)."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 @torch.no_grad()
