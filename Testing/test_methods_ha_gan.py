@@ -23,7 +23,7 @@ from synthct.networks.ha_gan import SIDES, HAGANGenerator, Measures
 from synthct.networks.ha_gan_discriminator import HAGANDiscriminator
 from synthct.networks.ha_gan_encoders import HAGANEncoder, HAGANGlobalEncoder
 from synthct.networks.spectral_norm import SpectralNorm, spectral_norm
-from synthct.recipe import recipe_from_dict
+from synthct.recipe import load_recipe, recipe_from_dict
 
 ROLES = ("generator", "discriminator", "encoder", "global_encoder")
 LATENT = 16
@@ -458,3 +458,22 @@ def test_networks_that_do_not_fit_are_refused(role, entry, words):
     networks[role] = entry
     with pytest.raises(UserError, match=words):
         ha_gan(networks={name: value for name, value in networks.items() if value is not None})
+
+
+def test_presets_are_rows_c2_and_c9():
+    names = ("oslo-hagan-128", "oslo-hagan-256", "oslo-hagan-256-hpo17")
+    rates = {}
+    for name in names:
+        recipe = load_recipe(name)
+        assert recipe.data.size == 3 * (int(name.split("-")[2]),)
+        assert (recipe.data.masks, recipe.data.target_scaling["name"]) == ("joined", "hagan-ct")
+        assert (recipe.training.batch, recipe.training.steps, recipe.training.ema) == (4, 80_000, None)
+        assert (recipe.method["latent"], recipe.networks["generator"]["width"]) == (1024, 512)
+        for entry in recipe.optimisers.values():
+            assert (entry["name"], entry["beta1"], entry["beta2"], entry["schedule"]) == ("adam", 0, 0.99, "constant")
+        rates[name] = [recipe.optimisers[role]["lr"] for role in ROLES]
+    assert rates == dict(zip(names, 2 * [[1e-4, 4e-4, 1e-4, 1e-4]] + [[2e-4, 4e-4, 2e-4, 2e-4]], strict=True))
+    for side, settings in ((128, ("hagan-mask", None)), (256, ("hagan-mask-binary", None))):
+        recipe = load_recipe(f"oslo-hagan-{side}")
+        assert (recipe.data.mask_scaling["name"], recipe.preparation.spacing) == settings
+    assert load_recipe("oslo-hagan-256-hpo17").preparation.spacing == (1.5, 1.5, 1.5)
