@@ -29,8 +29,8 @@ SEED = 0
 """Of the fixed latents: the same ones at every validation and in every picture."""
 ENOUGH = 16
 """Held-out samples that are compared with alone; with fewer, the training samples are counted in."""
-REFERENCES = 256
-"""Samples of the cases that are compared with, at most."""
+REFERENCES = {2: 256, 3: 64}
+"""Samples of the cases that are compared with, at most, by dimensions."""
 GENERATED = {2: 64, 3: 16}
 """Images that are made for a validation, by dimensions."""
 SHOWN = 8
@@ -99,7 +99,7 @@ class NoiseJudge(Judge):
         if self._known is None:
             assert self._source is not None
             statistics, pictures = [], []
-            for place, sample in enumerate(self._source.spread(REFERENCES)):
+            for place, sample in enumerate(self._source.spread(REFERENCES[len(self._card["size"])])):
                 parts = _parts(sample, self._card)
                 statistics.append(image_statistics(parts))
                 if place < SHOWN:
