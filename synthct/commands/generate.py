@@ -25,6 +25,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, metavar="K", help="pairs of that sequence, both ends counted (default 9)")
     parser.add_argument("--class", metavar="NAME", dest="class_name", help="of this class; default: all in turn")
+    parser.add_argument(
+        "--truncation",
+        type=float,
+        metavar="PSI",
+        help="StyleGAN2: 1 is as drawn, less is nearer to the mean image and less varied (default: the recipe's)",
+    )
     parser.add_argument("--threshold", type=float, metavar="VALUE", help="mask values above it are 1 (default 0.5)")
     parser.add_argument(
         "--minimum-volume", type=float, default=0.0, metavar="MM3", help="remove smaller parts of a mask (default 0)"
@@ -69,6 +75,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
         options.overwrite,
         events,
         own_rank(),
+        options.truncation,
     )
     listed = f"{manifest} lists them." if manifest.exists() else "Other processes are still at work."
     print(f"The pairs are in {options.output}. {listed}")

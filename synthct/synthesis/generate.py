@@ -7,6 +7,8 @@ trained on them. Pair n depends on the model, the seed and n alone.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -48,6 +50,7 @@ def generate(
     overwrite: bool = False,
     events: Events = SILENT,
     rank: Rank | None = None,
+    truncation: float | None = None,
 ) -> Path:
     """Make ``count`` pairs into ``folder``; what is there already, made in the same way, is left as it is.
 
@@ -66,6 +69,8 @@ def generate(
         Make all anew and replace what lies in ``folder`` under their names.
     rank
         Which share of the pairs is made; None: all.
+    truncation
+        Of a StyleGAN2, ψ of `synthct.networks.stylegan2.StyleGAN2Generator`; None: as its recipe says.
 
     Returns
     -------
@@ -75,7 +80,8 @@ def generate(
     Raises
     ------
     UserError
-        A model that translates, an unknown class, a count that is none, or a folder that was made otherwise.
+        A model that translates, an unknown class, a count that is none, a truncation for a network without one, or
+        a folder that was made otherwise.
     """
     rank, masks, folder = rank or Rank(), masks or MaskOptions(), Path(folder).expanduser()
     chosen = own_device(device, rank)
@@ -83,6 +89,9 @@ def generate(
     model.network.to(chosen)
     _check(model, count, seed, between, class_name)
     settings = _settings(model, count, seed, between, class_name, masks)
+    if truncation is not None:
+        model = _truncated(model, truncation)
+        settings["truncation"] = truncation
     own = range(rank.number, count, rank.world)
     with FolderLock(folder / RECORDS / f"process{rank.number}of{rank.world}"):
         _refuse_foreign(folder, overwrite)
@@ -145,6 +154,21 @@ def _check(model: Model, count: int, seed: int, between: int | None, class_name:
         raise UserError(
             f"The model {model.card['name']} has no class {class_name}.", known, "Leave it out, or correct it."
         )
+
+
+def _truncated(model: Model, truncation: float) -> Model:
+    """Return ``model`` with another truncation; the one given stays as it is."""
+    if not hasattr(model.network, "truncation"):
+        raise UserError(
+            f"The model {model.card['name']} knows no truncation.",
+            "Only StyleGAN2's styles have a mean that images can be drawn towards.",
+            "Leave it out.",
+        )
+    if not 0 <= truncation <= 1:
+        raise UserError(f"The truncation cannot be {truncation:g}.", todo="Give a number between 0 and 1.")
+    network = copy.copy(model.network)
+    network.__dict__["truncation"] = truncation
+    return dataclasses.replace(model, network=network)
 
 
 def _settings(
