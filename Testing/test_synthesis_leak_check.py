@@ -59,9 +59,21 @@ def test_two_scans_of_a_patient_do_not_make_everything_near(training):
     second = [image + np.float32(0.002) for image in training[:5]]
     patients = [f"p{number}" for number in range(20)] + [f"p{number}" for number in range(5)]
     both = LeakCheck([*training, *second], patients, patients)
-    assert both.nearest(training[12] + np.float32(0.01)).flagged
+    for number in (0, 12):
+        assert both.nearest(training[number] + np.float32(0.01)).flagged
     strangers = LeakCheck([*training, *second], patients, [f"q{number}" for number in range(25)])
-    assert strangers.distance_limit < 0.2 * both.distance_limit
+    near, found = (check.nearest(training[0] + np.float32(0.01)) for check in (strangers, both))
+    assert not near.flagged
+    assert near.distance_limit < 0.1 * found.distance_limit
+
+
+def test_what_several_patients_share_is_nobodys():
+    """A slice of air is in every patient; one with the body in it is one patient's."""
+    slices = [image for seed in range(6) for image in (np.full((24, 24), -1, np.float32), phantom(seed)[8])]
+    cases = [f"case_{number // 2}" for number in range(12)]
+    check = LeakCheck(slices, cases, cases)
+    assert not check.nearest(slices[0]).flagged
+    assert check.nearest(slices[3]).flagged
 
 
 def test_slices_are_checked_too():

@@ -45,7 +45,7 @@ def check_generated(
     """Compare the images of a finished folder with those of ``cohort`` and write what was found into its manifest.
 
     Every pair gets ``training_neighbour`` (`Nearest.to_dict`) and, where it is too close, the flag `FLAG`; the manifest
-    gets ``leak_check`` with the limits; beside it `PICTURE` shows the closest pairs. See `synthct.synthesis.leak_check`
+    gets ``leak_check`` with the rule; beside it `PICTURE` shows the closest pairs. See `synthct.synthesis.leak_check`
     for the rule. The cohort is prepared and brought to size as the model's training images were.
 
     Parameters
@@ -151,7 +151,10 @@ def _write_picture(path: Path, check: LeakCheck, found: list[tuple[Nearest, Imag
 
     def apart(nearest: Nearest) -> tuple[float, float]:
         """Distance and unlikeness in units of their limits."""
-        return nearest.distance / check.distance_limit, (1 - nearest.ms_ssim) / (1 - check.ms_ssim_limit)
+        return (
+            nearest.distance / max(nearest.distance_limit, 1e-9),
+            (1 - nearest.ms_ssim) / max(1 - nearest.ms_ssim_limit, 1e-9),
+        )
 
     order = sorted(range(len(found)), key=lambda number: min(apart(found[number][0])))[:SHOWN]
     figure = Figure(figsize=(max(6.0, 1.9 * len(order)), 5.0), dpi=100, layout="constrained")

@@ -3,11 +3,13 @@
 The rule. Every generated image is compared with the training images in two ways, both on the image alone, without its
 mask: by **feature distance**, the root mean square difference of the means of 8 blocks along each axis (where dense and
 thin things lie, whatever the noise), and by **MS-SSIM** (`synthct.evaluation.ms_ssim`, averaged down to 64 voxels a
-side), for which the 8 nearest by features are looked at. The same is done between the training images themselves, each
-with its nearest one of another patient: that is how near two people come. The 5th percentile of these is what counts as
-near. A generated image is flagged where its feature distance is less than half of that, or its 1 − MS-SSIM less than a
-quarter: a share of differences goes into 1 − MS-SSIM as its square. An image that is the mean of many patients stays
-above both, a copy with noise or a slight change of brightness below.
+side), for which the 8 nearest by features are looked at. How near is too near, the training images say themselves: each
+has a nearest one of another patient. A generated image is flagged where its feature distance to its training neighbour
+is less than half of the distance from that neighbour to its own nearest other patient, or its 1 − MS-SSIM less than a
+quarter of that neighbour's own (a share of differences goes into 1 − MS-SSIM as its square); after the authenticity of
+Alaa et al. 2022, who take the whole distance and so flag many honest images. An image that is the mean of many patients
+stays above both, a copy with noise or a slight change of brightness below. What two patients share, a slice of air, is
+never flagged.
 
 Both comparisons are also made with the image mirrored left to right, since many trainings mirror their images. What
 this cannot see: parts of a patient in an image that differs elsewhere, copies that are turned or moved by more than a
@@ -30,8 +32,6 @@ BLOCKS = 8
 """Along each axis, of which the means are the features."""
 SHORTLIST = 8
 """Nearest training images by features whose MS-SSIM is looked at."""
-PERCENTILE = 5.0
-"""Of the training images' distances to their nearest one of another patient: what counts as near."""
 SHARE_OF_DISTANCE, SHARE_OF_UNLIKENESS = 0.5, 0.25
 
 Image = NDArray[np.float32]
@@ -45,11 +45,15 @@ class Nearest:
     case: str
     """Nearest by features."""
     distance: float
+    distance_limit: float
+    """Below it is too near."""
     place: int
     """Of that image among the training images."""
     similar_case: str
     """Of the highest MS-SSIM."""
     ms_ssim: float
+    ms_ssim_limit: float
+    """Above it is too near."""
     similar_place: int
     reasons: tuple[str, ...]
     """Why it is flagged, in words; empty: it is not."""
@@ -63,8 +67,10 @@ class Nearest:
         return {
             "nearest_case": self.case,
             "feature_distance": round(self.distance, 6),
+            "feature_distance_limit": round(self.distance_limit, 6),
             "most_similar_case": self.similar_case,
             "ms_ssim": round(self.ms_ssim, 6),
+            "ms_ssim_limit": round(self.ms_ssim_limit, 6),
             "too_close": self.flagged,
             "reasons": list(self.reasons),
         }
@@ -80,15 +86,10 @@ class LeakCheck:
     cases, patients
         What each of them belongs to.
 
-    Attributes
-    ----------
-    distance_limit, ms_ssim_limit
-        A generated image is flagged below the one or above the other; see the rule at the head of this file.
-
     Raises
     ------
     UserError
-        Fewer than two patients, or two whose images are the same: then there is nothing to measure nearness by.
+        Fewer than two patients, or two whose volumes are the same: then there is nothing to measure nearness by.
     """
 
     def __init__(self, images: Sequence[Image], cases: Sequence[str], patients: Sequence[str]) -> None:
@@ -101,17 +102,15 @@ class LeakCheck:
         self._cases, self._patients = list(cases), np.array(patients)
         self._images = [small(image).astype(np.float32) for image in images]
         self._features = np.stack([coarse_features(image) for image in self._images])
-        found = [self._find(number) for number in range(len(images))]
-        near_distance, near_unlikeness = np.percentile([(distance, 1 - similar) for distance, similar in found],
-                                                       PERCENTILE, axis=0)  # fmt: skip
-        if near_distance == 0:
+        found = [self._other_patient(number) for number in range(len(images))]
+        self._own = [(SHARE_OF_DISTANCE * distance, SHARE_OF_UNLIKENESS * (1 - similar)) for distance, similar in found]
+        same = [case for case, (distance, _) in zip(cases, found, strict=True) if distance == 0]
+        if same and images[0].ndim == 3:
             raise UserError(
-                "Different patients of the cohort have the same image.",
+                f"Different patients of the cohort have the same image: {same[0]} and another.",
                 "What is too near is measured by how near two patients come.",
                 "Give both cases the same `patient` in the manifest, or take one of them out.",
             )
-        self.distance_limit = float(SHARE_OF_DISTANCE * near_distance)
-        self.ms_ssim_limit = float(1 - SHARE_OF_UNLIKENESS * near_unlikeness)
 
     def nearest(self, image: Image) -> Nearest:
         """Return which training image a generated one, of the same shape and range, comes nearest to."""
@@ -120,21 +119,24 @@ class LeakCheck:
         order = [int(place) for place in np.argsort(distances)[:SHORTLIST]]
         similar = self._similarities(image, order)
         best, place = int(np.argmax(similar)), order[0]
+        distance_limit, ms_ssim_limit = self._own[place][0], 1 - self._own[order[best]][1]
         reasons = []
-        if distances[place] < self.distance_limit:
-            far = f"{distances[place]:.4f}, below {self.distance_limit:.4f}"
+        if distances[place] < distance_limit:
+            far = f"{distances[place]:.4f}, below {distance_limit:.4f}"
             reasons.append(f"Its feature distance to {self._cases[place]} is {far}.")
-        if similar[best] > self.ms_ssim_limit:
-            alike = f"{similar[best]:.4f}, above {self.ms_ssim_limit:.4f}"
+        if similar[best] > ms_ssim_limit:
+            alike = f"{similar[best]:.4f}, above {ms_ssim_limit:.4f}"
             reasons.append(f"Its MS-SSIM with {self._cases[order[best]]} is {alike}.")
         return Nearest(
-            self._cases[place],
-            float(distances[place]),
-            place,
-            self._cases[order[best]],
-            similar[best],
-            order[best],
-            tuple(reasons),
+            case=self._cases[place],
+            distance=float(distances[place]),
+            distance_limit=distance_limit,
+            place=place,
+            similar_case=self._cases[order[best]],
+            ms_ssim=similar[best],
+            ms_ssim_limit=ms_ssim_limit,
+            similar_place=order[best],
+            reasons=tuple(reasons),
         )
 
     def picture(self, place: int) -> Image:
@@ -142,14 +144,14 @@ class LeakCheck:
         return self._images[place]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a manifest: the limits, and of how many images they come."""
+        """Plain values for a manifest: of how many images the limits come, and the rule's two shares."""
         return {
             "training_images": len(self._images),
-            "feature_distance_limit": round(self.distance_limit, 6),
-            "ms_ssim_limit": round(self.ms_ssim_limit, 6),
+            "share_of_feature_distance": SHARE_OF_DISTANCE,
+            "share_of_1_less_ms_ssim": SHARE_OF_UNLIKENESS,
         }
 
-    def _find(self, number: int) -> tuple[float, float]:
+    def _other_patient(self, number: int) -> tuple[float, float]:
         """Return distance and MS-SSIM of a training image to the nearest ones of other patients."""
         distances = self._distances(self._images[number])
         distances[self._patients == self._patients[number]] = np.inf
