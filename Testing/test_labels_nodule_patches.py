@@ -28,7 +28,7 @@ def command(files, *words):
     return main(["templates", *given, "--table", str(files / "p01.csv"), "--patches", str(files / "patches"), *words])
 
 
-def test_classes_follow_the_mean_malignancy():
+def test_classes_follow_the_malignancy():
     assert [class_of(value) for value in (1, 2.75, 3, None, 3.25, 5)] == [
         *("benign", "benign", None, None, "malignant", "malignant"),
     ]

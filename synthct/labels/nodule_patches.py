@@ -44,7 +44,7 @@ class NodulePatch:
 
 
 def class_of(malignancy: float | None) -> str | None:
-    """Return the class of a mean malignancy, 1 to 5; None for 3 and where it is not known."""
+    """Return the class of a malignancy, 1 to 5; None for 3 and where it is not known."""
     if malignancy is None or malignancy == INDETERMINATE:
         return None
     return BENIGN if malignancy < INDETERMINATE else MALIGNANT
