@@ -1,8 +1,8 @@
 """HA-GAN: its tables, one step by hand, alignment of sub-volumes, shared passes, pieces, learning, refusals.
 
 The faults of the public implementation, and where each is shown to be absent: sub-volumes beside the low-resolution
-volume (`test_what_the_discriminator_sees_is_aligned`), a batch of one (`test_any_batch`), no running mean, no resume
-and unshuffled data (`test_training_hagan.py`), a fixed device (`test_nothing_is_put_on_a_device_of_its_own`).
+volume (`test_what_the_discriminator_sees_is_aligned`), a batch of one (`test_any_batch`), a fixed device
+(`test_nothing_is_put_on_a_device_of_its_own`); no running mean, no resume, unshuffled data (`test_training_hagan.py`).
 """
 
 import copy

@@ -9,7 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from synthct.__main__ import main
+from synthct.data.cache import open_cache
 from synthct.data.cohort import read_cohort
+from synthct.data.fitting import fitted
+from synthct.data.noise_batches import NoiseBatches
 from synthct.data.sample_sets import fetch
 from synthct.errors import UserError
 from synthct.events import read_events
@@ -78,6 +81,20 @@ def test_trained_ended_and_resumed_is_bit_for_bit_the_same(cohort, tmp_path, mon
         assert all(value.equal(second[key]) for key, value in first.items()), name
     weights = [load_model(tmp_path / name).network.state_dict() for name in ("straight", "resumed")]
     assert all(value.equal(weights[1][key]) for key, value in weights[0].items())
+
+
+def test_volumes_come_in_an_order_of_its_own_in_each_epoch(cohort, tmp_path):
+    """The thesis: in the cohort's order it collapsed."""
+    recipe = small("synthct-hagan-64", **{"data.augmentation.flip": "false"})
+    opened = open_cache(read_cohort(cohort).for_task(recipe.task), tmp_path)
+    volumes = {case: fitted(volume, recipe.data) for case, volume in opened.items()}
+    batches = NoiseBatches(volumes, list(volumes), recipe.data, 1, 0)
+    known = [sample.tobytes() for sample in batches.spread(5)]
+    assert len(set(known)) == batches.steps_per_epoch == 5
+    shown = [known.index(batches[step]["target"][0].numpy().tobytes()) for step in range(20)]
+    epochs = [tuple(shown[first : first + 5]) for first in range(0, 20, 5)]
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+    assert len(set(epochs)) >= 3 and epochs[0] != (0, 1, 2, 3, 4)
 
 
 def test_a_run_does_not_go_on_at_another_resolution(cohort, tmp_path):
