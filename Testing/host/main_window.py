@@ -63,8 +63,9 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
         self.plot_widget = qMRMLPlotWidget(views)
         self.plot_widget.hide()
         grid.addWidget(self.plot_widget, 2, 0, 1, 2)
-        for row, share in enumerate((2, 2, 3)):
-            grid.setRowStretch(row, share)
+        for row in range(2):
+            grid.setRowStretch(row, 2)
+        self._grid = grid
         grid.setColumnStretch(0, 3)
         grid.setColumnStretch(1, 2)
         self.setCentralWidget(views)
@@ -82,6 +83,7 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
         nodes = slicer.util.getNodesByClass("vtkMRMLPlotViewNode") if plot else []
         self.plot_widget.setMRMLPlotViewNode(nodes[0] if nodes else None)
         self.plot_widget.setVisible(bool(nodes))
+        self._grid.setRowStretch(2, 3 if nodes else 0)
 
     def moduleSelector(self) -> QtWidgets.QComboBox:
         """Return the list of modules."""

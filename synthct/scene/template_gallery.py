@@ -118,7 +118,10 @@ class TemplateGallery:
             item = qt.QListWidgetItem(_text(entry))
             picture = Path(self.path) / str(entry["name"]) / PREVIEW
             if picture.is_file():
-                item.setIcon(qt.QIcon(str(picture)))
+                pixmap = qt.QPixmap(str(picture))
+                icon = qt.QIcon(pixmap)
+                icon.addPixmap(pixmap, qt.QIcon.Selected)  # else the chosen one would be tinted
+                item.setIcon(icon)
             self.list_widget.addItem(item)
         if self.facts:
             self.list_widget.setCurrentRow(0)
