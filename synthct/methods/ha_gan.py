@@ -40,7 +40,7 @@ class HAGAN(NoiseMethod):
     encoders
         Whether E^H and E^G are trained. Each is updated by an optimiser of its own and the generator by neither, so
         that the λ of the total loss (equation 10) do not enter, and the generator is the same without them, draw for
-        draw: they give latents of real volumes, at a third more time.
+        draw: they give latents of real volumes, for as many operations again (at 64³ two thirds as many).
 
     Raises
     ------
