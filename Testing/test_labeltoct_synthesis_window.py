@@ -1,6 +1,7 @@
 """Step 3 of LabelToCT in the embedded Slicer: a label map becomes a CT by a real worker, and edits are followed."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -386,6 +387,28 @@ def test_the_job_goes_on_while_another_module_is_shown(slicer_host, window, mode
     assert window.synthesis.ui.outputSelector.currentNode() is ct
 
 
+def test_a_second_window_has_a_worker_and_files_of_its_own(slicer_host, window, model):
+    """Another Slicer, or the module loaded anew, works beside the first: closing it takes nothing from the first."""
+    from synthct.scene.session import Session
+    from synthct.scene.translation import Request, Translation
+
+    node = add_labels()
+    choose(window, node, model)
+    ct = apply_and_wait(slicer_host, window)
+    before = voxels(ct)
+    second = Session()
+    request = Request(add_labels("Second"), Path(model), device="cpu", body_mask=None, classes=7)
+    translation = Translation(request, second)
+    assert second.worker.folder != window.logic.session.worker.folder
+    slicer_host.wait_until(lambda: translation.poll() or translation.finished, 120)
+    assert translation.error is None and translation.kept.ct.is_file()
+    second.close()
+    assert not translation.kept.ct.exists()
+    plant(node)
+    wait_for_edit(slicer_host, window)
+    assert (voxels(ct) != before).any() and not slicer_host.errors
+
+
 def test_choices_are_saved_with_the_scene(slicer_host, window, model):
     import slicer
 
@@ -456,3 +479,32 @@ def test_slicer_itself_imports_no_torch(slicer_host, model, tmp_path):
     command = [sys.executable, "-m", "host", "--python-script", str(script), str(model)]
     done = subprocess.run(command, cwd=ROOT / "Testing", capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_batch_script_plants_and_synthesises_a_folder(slicer_host, model, tmp_path, capsys):
+    from labeltoct_scene import make_library
+
+    source, target = tmp_path / "Fälle", tmp_path / "gepflanzt"
+    source.mkdir()
+    hu, labels = chest_arrays()
+    sitk.WriteImage(on_grid(labels), str(source / "p1_labels.nii.gz"))
+    sitk.WriteImage(on_grid(hu), str(source / "p2_CT.nii.gz"))
+    (source / "p3.nii.gz").write_bytes(b"not an image")
+    words = [str(model), str(make_library(tmp_path / "library")), str(source), str(target), "--device", "cpu"]
+    script = ROOT / "Testing/batch/label_folder_to_ct.py"
+    command = [sys.executable, "-m", "host", "--no-main-window", "--python-script", str(script), *words]
+    done = subprocess.run(command, cwd=ROOT / "Testing", capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1 and "p3.nii.gz: not done" in done.stderr, done.stderr
+    for name in ("p1", "p2"):
+        planted, mask, ct = (
+            sitk.ReadImage(str(target / f"{name}_{what}.nii.gz")) for what in ("labels", "nodules", "sCT")
+        )
+        assert ct.GetSize() == planted.GetSize() == mask.GetSize() == (60, 48, 24)
+        assert np.allclose(ct.GetOrigin(), (-7, 12, 30), atol=1e-3)
+        found = sitk.GetArrayFromImage(planted) == 5
+        assert found.any() and (found == (sitk.GetArrayFromImage(mask) > 0)).all()
+    main = runpy.run_path(str(script))["main"]
+    assert main(words) == 1 and main([str(tmp_path), *words[1:]]) == 2
+    said = capsys.readouterr().err
+    assert "sCT.nii.gz exists" in said or "labels.nii.gz exists" in said
+    assert "holds no model" in said

@@ -52,6 +52,7 @@ class LabelMapSection:
         self._request: LabelRequest | None = None
         self._names: dict[Path, str] = {}
         self._shown = ""
+        self._look: tuple[Any, ...] = ()
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("label_map_section.ui")))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -78,6 +79,7 @@ class LabelMapSection:
     def scene_closing(self) -> None:
         """Forget what belongs to the scene."""
         self.close()
+        self._look = ()
         self.ui.labelsStatusLabel.text = ""
 
     def update(self) -> None:
@@ -146,6 +148,10 @@ class LabelMapSection:
     def _show_labels(self, node: Any) -> None:
         """Show the chosen label map over its CT when it was chosen, and as the user wants to see it."""
         labels = node.labelMap
+        look = (labels.GetID() if labels is not None else "", node.outline, node.labelOpacity)
+        if look == self._look:
+            return  # what other steps show in the views stays
+        self._look = look
         set_outline(node.outline)
         if labels is not None and labels.GetAttribute(CLASSES_ATTRIBUTE):
             scene = slicer.mrmlScene
