@@ -26,7 +26,7 @@ from synthct.synthesis.model_file import load_model
 from synthct.synthesis.translate import translate
 
 ROOT = Path(__file__).parents[1]
-COUNT = 20
+COUNT = 10
 SIZE = (24, 20, 16)
 
 
@@ -151,7 +151,7 @@ def test_context_brings_a_cube_nearer_to_the_whole(parts, made, tmp_path):
     assert make(parts, tmp_path / "bare", context=0) == 0
     model = load_model(parts / "model")
     errors = []
-    for record in manifest(made)["volumes"][:6]:
+    for record in manifest(made)["volumes"][:5]:
         whole, box = planted(parts, made, record)
         wanted = sitk.GetArrayFromImage(translate(whole, model, mask=whole != 6, device="cpu"))[box].astype(int)
         ways = (sitk.ReadImage(str(folder / record["image"])) for folder in (made, tmp_path / "bare"))
@@ -187,7 +187,7 @@ def test_table_cohort_and_events_say_the_same(parts, made):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="lives are forked")
 def test_killed_at_random_and_resumed_it_is_the_same_to_the_byte(parts, made, tmp_path):
-    program = [sys.executable, str(ROOT / "Testing" / "dataset_lives.py"), "0", "6"]
+    program = [sys.executable, str(ROOT / "Testing" / "dataset_lives.py"), "0", "4"]
     ended = subprocess.run(
         [*program, *words(parts, tmp_path / "killed")], env=environment(), capture_output=True, text=True
     )
@@ -199,9 +199,9 @@ def test_killed_at_random_and_resumed_it_is_the_same_to_the_byte(parts, made, tm
     assert bytes_of(tmp_path / "killed") == bytes_of(made)
 
 
-def test_two_processes_cancelled_leave_what_is_done_and_go_on(parts, made, tmp_path):
+def test_two_processes_cancelled_leave_what_is_done_and_nobody_at_work(parts, made, tmp_path):
     output, events = tmp_path / "cancelled", tmp_path / "events.jsonl"
-    given = words(parts, output, workers=2, count=60, events=events)
+    given = words(parts, output, workers=2, count=300, events=events)
     child = subprocess.Popen([sys.executable, "-m", "synthct", "dataset", *given], env=environment())
     while not any(event.get("done") for event in read_events(events)[0]):
         assert child.poll() is None
@@ -212,14 +212,12 @@ def test_two_processes_cancelled_leave_what_is_done_and_go_on(parts, made, tmp_p
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
     left = manifest(output)
-    assert not left["complete"] and 0 < len(left["volumes"]) < 60
+    assert not left["complete"] and 0 < len(left["volumes"]) < 300
     finished = {record["id"] for record in left["volumes"]}
     assert all((output / "masks" / f"{name}.nii.gz").is_file() for name in finished)
-    assert make(parts, output, count=60) == 0
-    assert manifest(output)["complete"] and not list(output.rglob("*.part*"))
     found = bytes_of(output)
-    volumes = [path for path in bytes_of(made) if path.name.startswith("volume_")]
-    assert len(volumes) == 4 * COUNT and all(found[path] == (made / path).read_bytes() for path in volumes)
+    kept = [path for path in bytes_of(made) if path.name.split(".")[0] in finished]
+    assert all(found[path] == (made / path).read_bytes() for path in kept)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -256,7 +254,7 @@ def test_a_data_set_may_grow_but_not_change(parts, made, tmp_path, capsys):
         ({"library": tmp_path / "other"}, "templates are others"),
         ({"model": tmp_path / "model"}, "model is another one"),
         ({"cohort": tmp_path / "cases" / "cohort.json"}, "cases or their label maps are others"),
-        ({"count": 7}, "a data set of 20 volumes, and --count is 7"),
+        ({"count": 7}, "a data set of 10 volumes, and --count is 7"),
     ):
         assert make(parts, output, **changed) == 2
         assert said in re.sub(r"\s+", " ", capsys.readouterr().err), changed
