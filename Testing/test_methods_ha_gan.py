@@ -443,6 +443,7 @@ def test_what_it_cannot_do_is_refused(changes, words):
 @pytest.mark.parametrize(("role", "entry", "words"), [
     ("generator", {"name": "ha-gan-generator", "width": 48}, "multiple of 32"),
     ("generator", {"name": "resenc-unet"}, "cannot be resenc-unet"),
+    ("discriminator", {"name": "patchgan"}, "cannot be patchgan.*Take ha-gan-discriminator"),
     ("discriminator", {"name": "ha-gan-discriminator", "width": 32}, "multiple of 64"),
     ("global_encoder", {"name": "ha-gan-global-encoder", "width": 4}, "multiple of 8"),
     ("encoder", None, "lacks `encoder`"),

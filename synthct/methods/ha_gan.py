@@ -19,6 +19,13 @@ from synthct.recipe import Recipe
 
 REAL, GENERATED = 1.0, 0.0
 ENCODERS = ("encoder", "global_encoder")
+NETWORKS = {
+    "generator": "ha-gan-generator",
+    "discriminator": "ha-gan-discriminator",
+    "encoder": "ha-gan-encoder",
+    "global_encoder": "ha-gan-global-encoder",
+}
+"""Role → the network that it is."""
 
 
 class HAGAN(NoiseMethod):
@@ -63,22 +70,21 @@ class HAGAN(NoiseMethod):
         channels = pair_channels(recipe.data)
         self.networks = nn.ModuleDict()
 
-        def build(role: str, given: int, wanted: int) -> nn.Module:
+        def build(role: str, given: int, wanted: int) -> None:
             entry, where = recipe.networks[role], f"`networks.{role}` of the recipe"
+            if entry.get("name") != NETWORKS[role]:
+                raise UserError(
+                    f"{where} cannot be {entry.get('name')}.",
+                    "HA-GAN's networks take parts of volumes, and their places.",
+                    f"Take {NETWORKS[role]}.",
+                )
             self.networks[role] = build_network(entry, given, wanted, recipe.data.size, where=where)
-            return self.networks[role]
 
-        generator = build("generator", latent, channels)
-        if not isinstance(generator, HAGANGenerator):
-            raise UserError(
-                f"`networks.generator` of ha-gan cannot be {recipe.networks['generator'].get('name')}.",
-                "The method trains the trunk and the two heads of HA-GAN's own.",
-                "Take ha-gan-generator.",
-            )
+        build("generator", latent, channels)
         build("discriminator", channels, 1)
         if encoders:
-            build("encoder", channels, generator.latent_channels)
-            build("global_encoder", generator.latent_channels, latent)
+            build("encoder", channels, self._generator.latent_channels)
+            build("global_encoder", self._generator.latent_channels, latent)
         entries = {role: entry for role, entry in recipe.optimisers.items() if encoders or role not in ENCODERS}
         self.optimisers, self._schedules = build_optimisers(
             entries, {role: self.networks[role].parameters() for role in roles}
