@@ -41,8 +41,8 @@ the outline of bone and air. 0 is one picture for every input."""
 ALIKE_PICTURES = 2
 """In so many sample grids in a row: one may come from the very first steps."""
 LATENTS_ALIKE = 0.2
-"""Share of the cases' own diversity, by MS-SSIM. Of trainings on small phantoms one of a latent vector that learned kept
-more than 0.6; U-Nets fed a volume of noise, which learned to leave it unheeded, came down to 0.1."""
+"""Share of the cases' own diversity, by MS-SSIM. Of trainings on small phantoms one of a latent vector that learned
+kept more than 0.6; U-Nets fed a volume of noise, which learned to leave it unheeded, came down to 0.1."""
 LATENTS_PICTURES = 3
 """In so many sample grids in a row: a generator begins with nearly one picture for every latent."""
 
