@@ -21,7 +21,7 @@ from synthct.training.ema import Ema
 ADAM = {"name": "adam", "lr": 2e-3, "beta1": 0.0, "beta2": 0.99}
 
 
-def made(name, optimiser=ADAM, networks=None, masks="none", **options):
+def made(name, optimiser=ADAM, networks=None, masks="none", classes=(), **options):
     wide = {"capacity": 512, "widest": 16}
     style = {"style": 24, "mapping": 2} if name == "stylegan2" else {}
     found = {"generator": {"name": name, **wide, **style}, "discriminator": {"name": f"{name}-discriminator", **wide}}
@@ -34,7 +34,7 @@ def made(name, optimiser=ADAM, networks=None, masks="none", **options):
                 "method": {"name": name, "latent": 16, **options},
                 "networks": {**found, **(networks or {})},
                 "optimisers": {role: dict(optimiser) for role in found},
-                "data": {"size": [32, 32], "masks": masks, "target_scaling": {"name": "hagan-ct"}},
+                "data": {"size": [32, 32], "masks": masks, "classes": classes, "target_scaling": {"name": "hagan-ct"}},
             }
         )
     )
@@ -383,6 +383,19 @@ def test_resumed_training_is_the_same_bit_for_bit(name):
         assert torch.equal(ema.network.mean_style, straight.networks["generator"].mean_style)
 
 
+@pytest.mark.parametrize("name", ["stylegan2", "fastgan"])
+def test_a_step_in_mixed_precision_gives_losses_and_images_in_32_bit(name):
+    method = made(name, augment="ada")
+    method.load_state_dict({**method.state_dict(), "augment": {"probability": 0.6, "signs": [], "seen": 0}})
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = method.training_step(real(4), PlainUpdate(method), 0.0)
+        image = method.preview({"latent": draw_latents((16,), 2)})
+    assert {value.dtype for value in (*losses.values(), image)} == {torch.float32}
+    assert all(value.isfinite() for value in losses.values())
+    within = image[image.abs() < 1]
+    assert (within != within.bfloat16().float()).float().mean() > 0.9  # HU are not rounded to 8 bits
+
+
 def test_pairs_of_image_and_mask_are_made():
     for name in ("stylegan2", "fastgan"):
         method = made(name, masks="channel")
@@ -400,6 +413,8 @@ def test_pairs_of_image_and_mask_are_made():
         ("stylegan2", {"ada_target": 1.0}, {}, "ada_target"),
         ("stylegan2", {"ada_ramp": 0.0}, {}, "ada_ramp"),
         ("stylegan2", {}, {"generator": {"name": "fastgan"}}, "generator `fastgan`"),
+        ("stylegan2", {"classes": ("a", "b")}, {}, "cannot be told classes"),
+        ("fastgan", {"classes": ("a", "b")}, {}, "cannot be told classes"),
         ("fastgan", {"latent": 0}, {}, "latent 0"),
         ("fastgan", {}, {"discriminator": {"name": "stylegan2-discriminator"}}, "reconstruct"),
     ],

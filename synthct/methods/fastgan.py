@@ -55,6 +55,10 @@ class FastGAN(NoiseMethod):
                 f"The method fastgan cannot have latent {latent} and reconstruction_weight {reconstruction_weight:g}.",
                 todo="Give 1 or more, and 0 or more.",
             )
+        if recipe.data.classes:
+            raise UserError(
+                "The method fastgan cannot be told classes.", "`data.classes` names some.", "Leave `data.classes` out."
+            )
         self.networks = build_noise_networks(recipe, latent)
         generator, discriminator = self.networks["generator"], self.networks["discriminator"]
         if not isinstance(discriminator, FastGANDiscriminator):

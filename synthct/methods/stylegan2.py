@@ -80,6 +80,12 @@ class StyleGAN2(NoiseMethod):
                 "A number of the method stylegan2 is too small.",
                 todo="Give 1 or more for r1_every, path_every, path_shrink and latent; weights of 0 or more.",
             )
+        if recipe.data.classes:
+            raise UserError(
+                "The method stylegan2 cannot be told classes.",
+                "`data.classes` names some.",
+                "Leave `data.classes` out.",
+            )
         self.networks = build_noise_networks(recipe, latent)
         generator = self.networks["generator"]
         if not isinstance(generator, StyleGAN2Generator):

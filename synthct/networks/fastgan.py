@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from synthct.errors import UserError
 from synthct.networks.doubling import features_at, start_and_doublings
+from synthct.networks.full_precision import full_precision
 from synthct.networks.initialisation import Initialisation, initialise
 from synthct.networks.spectral_norm import spectral_norm
 
@@ -97,8 +98,9 @@ class FastGANGenerator(nn.Module):
             features.append(larger)
         whole = features[-1]
         top, left = ((have - side) // 2 for have, side in zip(whole.shape[-2:], self.size, strict=True))
-        image: Tensor = self.to_image(whole[..., top : top + self.size[0], left : left + self.size[1]])
-        return torch.tanh(image.float() if image.dtype in (torch.float16, torch.bfloat16) else image)
+        window = whole[..., top : top + self.size[0], left : left + self.size[1]]
+        with full_precision(window.device):  # HU need more than 16 bit
+            return torch.tanh(self.to_image(window.to(self.to_image.weight.dtype)))
 
 
 class DoublingBlock(nn.Module):
