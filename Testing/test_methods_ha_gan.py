@@ -19,7 +19,7 @@ from synthct.errors import UserError
 from synthct.evaluation.distribution import frechet_distance
 from synthct.methods.noise import draw_latents
 from synthct.methods.registry import build_method
-from synthct.networks.ha_gan import SIDES, HAGANGenerator, Measures
+from synthct.networks.ha_gan import HAGANGenerator, Measures
 from synthct.networks.ha_gan_discriminator import HAGANDiscriminator
 from synthct.networks.ha_gan_encoders import HAGANEncoder, HAGANGlobalEncoder
 from synthct.networks.spectral_norm import SpectralNorm, spectral_norm
@@ -85,8 +85,7 @@ class Calls:
 # --- the tables ---
 
 
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("side", "channels"), [(32, 1), (64, 2), (128, 1), (256, 2)])
 def test_shapes_of_the_tables(side, channels):
     low, slices = side // 4, side // 8
     with torch.device("meta"):
@@ -302,7 +301,7 @@ def test_what_the_discriminator_sees_is_aligned():
     method, seen = ha_gan(64), set()
     sides = method.networks["generator"].measures
     calls = Calls(method)
-    for step in range(12):
+    for step in range(8):
         torch.manual_seed(step)
         given = batch(2, 64, seed=step)
         method.training_step(given, NoUpdate(), 0.0)
@@ -316,7 +315,7 @@ def test_what_the_discriminator_sees_is_aligned():
         whole = calls.seen["low"][-2][0]
         assert under.equal(whole[:, :, r : r + 2]) and a[0].out_channels == under.shape[1]
         seen.add(r)
-    assert len(seen) > 5 and max(seen) <= 14
+    assert len(seen) > 3 and max(seen) <= 14
 
 
 def test_sub_volumes_are_where_the_whole_volume_has_them():
@@ -402,12 +401,16 @@ def test_eight_phantoms_are_learned():
         shown.append(torch.nn.functional.avg_pool3d(pair, 2))
     real = torch.stack(shown)
     method = ha_gan(encoders=False)
-    update = PlainUpdate(method)
     z = draw_latents((LATENT,), 32, seed=1)
 
     def distance():
         with torch.no_grad():
             return frechet_distance(features(method.networks["generator"](z)), features(real))
+
+    def update(name, loss):
+        method.optimisers[name].zero_grad()
+        loss.backward()
+        method.optimisers[name].step()
 
     before = distance()
     order = np.random.default_rng(0)
