@@ -188,12 +188,14 @@ def test_an_undone_edit_brings_the_ct_back(slicer_host, window, model):
 def test_edits_while_a_job_runs_are_made_up_for_in_one_go(slicer_host, window, model):
     node = add_labels(shape=(40, 64, 80))
     choose(window, node, model)
-    jobs = []
     window.synthesis.ui.applyButton.click()
-    jobs.append(window.synthesis.translation)
-    apply_done = jobs[0]
+    whole = window.synthesis.translation
+    plant(node, (20, 30, 40))
+    slicer_host.wait_until(lambda: window.synthesis.waiting, 30)
+    slicer_host.wait_until(lambda: window.synthesis.translation not in (None, whole), 120)
+    assert whole.state == "done" and not window.synthesis.waiting
     finish(slicer_host, window)
-    ct = apply_done.output_node
+    ct = whole.output_node
     before = voxels(ct)
     plant(node, (10, 30, 24))
     slicer_host.wait_until(lambda: window.synthesis.translation is not None, 10)
@@ -412,6 +414,8 @@ def test_a_second_window_has_a_worker_and_files_of_its_own(slicer_host, window, 
 def test_choices_are_saved_with_the_scene(slicer_host, window, model):
     import slicer
 
+    from synthct.scene.nodes import update_node_from_image
+
     node = add_labels("Gespeichert")
     choose(window, node, model)
     ui = window.synthesis.ui
@@ -437,6 +441,11 @@ def test_choices_are_saved_with_the_scene(slicer_host, window, model):
     assert window.synthesis.models.path == str(model) and window.synthesis.devices.device == "cpu"
     assert ui.labelMapSelector.currentNode().GetName() == "Gespeichert"
     assert ui.outputSelector.currentNode().GetName() == "Gespeichert sCT"
+    ui.onlyChangedCheckBox.click()
+    # A label map edited now: what its CT was made of is not known any more, which is said.
+    update_node_from_image(ui.labelMapSelector.currentNode(), on_grid(chest_arrays()[1]))
+    slicer_host.wait_until(lambda: "earlier session" in ui.statusLabel.text, 10)
+    assert window.synthesis.translation is None
     assert not slicer_host.errors
 
 

@@ -152,10 +152,14 @@ class LabelSynthesisSection:
     def follow(self) -> None:
         """Make anew what was edited since the CT was made; while a job runs this is remembered until it has ended."""
         node, kept = self._owner, self._kept
-        if node is None or kept is None or not node.onlyChanged:
+        if node is None or not node.onlyChanged:
             return
         if self.translation is not None:
             self.waiting = True
+            return
+        if kept is None:
+            if node.syntheticCT is not None:  # the scene was loaded again: what the label map was then is not known
+                self._say_apart(_("The CT was made in an earlier session."))
             return
         try:
             how = self._how_now(node)
