@@ -35,6 +35,10 @@ def test_every_published_configuration_has_its_preset():
         "synthct-labels-unet",
         "synthct-labels-pix2pix",
         "synthct-labels-3d",
+        "oslo-stylegan2",
+        "oslo-fastgan",
+        "synthct-stylegan2",
+        "synthct-fastgan",
         "lecture-dcgan-nodules",
         "lecture-cgan-nodules",
     } <= set(preset_names())
@@ -115,6 +119,28 @@ def test_umea_wgan_is_row_a6():
     assert recipe.networks["generator"] == {**gan.networks["generator"], "output": "linear"}
     assert recipe.optimisers == {"generator": gan.optimisers["generator"], "critic": gan.optimisers["discriminator"]}
     assert recipe.training == gan.training
+
+
+def test_oslo_vanilla_gans_and_wgans_are_rows_c4_and_c5():
+    """The tables of the thesis: blocks, sizes, optimisers, rates, clip, penalty, batch, epochs of one image each."""
+    first, second = load_recipe("oslo-vanilla-gan-1"), load_recipe("oslo-vanilla-gan-2")
+    wgans = {name: load_recipe(f"oslo-wgan-{name}") for name in ("clip-3d", "gp-3d", "clip-2d", "gp-2d")}
+    assert [first.data.size, second.data.size] == [(16, 16, 16), (54, 154, 154)]
+    assert [len(r.networks["generator"]["filters"].split("-")) for r in (first, second)] == [7, 4]
+    rates = [[recipe.optimisers[role]["lr"] for role in recipe.optimisers] for recipe in (first, second)]
+    assert rates == [[1e-4, 1e-4], [2e-4, 1e-4]]
+    for name, recipe in wgans.items():
+        flat = name.endswith("2d")
+        assert recipe.data.size == ((1024, 3680) if flat else second.data.size), name
+        assert (recipe.data.fit, recipe.data.masks) == (("montage", "none") if flat else ("centre", "joined")), name
+        assert [entry["name"] for entry in recipe.optimisers.values()] == ["rmsprop"] * 2, name
+        assert [entry["lr"] for entry in recipe.optimisers.values()] == [2e-4, 1e-4], name
+        assert recipe.networks["generator"] == second.networks["generator"], name
+        assert recipe.method["critic_updates"] == 1, name
+        wanted = ("penalty_weight", 10) if name.startswith("gp") else ("clip", 0.01)
+        assert recipe.method[wanted[0]] == wanted[1], name
+    for recipe in (first, second, *wgans.values()):
+        assert (recipe.training.batch, recipe.training.steps, recipe.training.ema) == (1, 200, None)
 
 
 def test_lecture_dcgan_is_row_d1():
