@@ -142,6 +142,11 @@ def test_label_map_and_ct_lie_beside_each_other_in_linked_views(slicer_host, win
     window.synthesis.ui.besideCheckBox.click()
     assert manager.layout == layouts.SlicerLayoutTwoOverTwoView
     assert red.GetBackgroundVolumeID() == slicer.util.getNode("CT").GetID() and red.GetLabelOpacity() == 0.5
+    slicer_host.close_scene()
+    assert not red.GetBackgroundVolumeID() and not red.GetLabelVolumeID()
+    window.synthesis.ui.besideCheckBox.click()  # the views as they were, also after the scene was closed
+    assert manager.layout == layouts.SlicerLayoutFourUpView
+    assert logic("Yellow").GetSliceNode().GetOrientation() == before
     assert not slicer_host.errors
 
 

@@ -96,6 +96,7 @@ class DataSetSection:
         self.ui.startButton.connect("clicked(bool)", self._on_start)
         self.ui.openVolumeButton.connect("clicked(bool)", self._on_open_volume)
         self.ui.openFolderButton.connect("clicked(bool)", self._on_open_folder)
+        button.connect("contentsCollapsed(bool)", self._on_collapsed)
         self._look()
 
     def update(self) -> None:
@@ -103,13 +104,14 @@ class DataSetSection:
         node = self._parameters()
         if node is None or self._filling:
             return
+        paths = {name: str(getattr(node, name) or "") for name in self._edits}
+        other = [name for name, path in paths.items() if path != self._path(name)]
         self._filling = True
-        for name, edit in self._edits.items():
-            path = str(getattr(node, name) or "")
-            if path != str(edit.currentPath).strip():
-                edit.currentPath = path
+        for name in other:
+            self._edits[name].currentPath = paths[name]
         self._filling = False
-        self._look()
+        if not other:
+            self._show()  # the files are looked at when others are chosen, and before the start
 
     def poll(self) -> None:
         """See how far the job is; in a script Slicer's timers may never fire."""
@@ -148,6 +150,10 @@ class DataSetSection:
                 setattr(node, name, self._path(name))
             self._filling = False
         self._look()
+
+    def _on_collapsed(self, collapsed: bool) -> None:
+        if not collapsed:
+            self._look()
 
     def _look(self) -> None:
         """See what is chosen: what is wrong with it, what is in the folder, and whether a process works there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import slicer
@@ -59,14 +59,13 @@ class SideBySide:
         chosen = tuple(node.GetID() if node is not None else None for node in (labels, ct, original))
         if manager is None or (self.shown and chosen == self._volumes):
             return
-        self._volumes = chosen
         kind = slicer.vtkMRMLLayoutNode
         layout = kind.SlicerLayoutSideBySideView if original is None else kind.SlicerLayoutTwoOverTwoView
-        first = not self.shown
-        if first:
+        anew = not self._volumes or int(manager.layout) != layout
+        if not self.shown:
             self._layout = int(manager.layout)
             self._before = {name: _look_of(*nodes) for name, nodes in _views()}
-        if first or int(manager.layout) != layout:
+        if anew:
             manager.setLayout(layout)
         over = _OVER_CT if original is not None else 1.0
         layers = {
@@ -83,30 +82,30 @@ class SideBySide:
             volumes.SetLabelVolumeID(label.GetID() if label is not None else None)
             volumes.SetLabelOpacity(opacity)
             view.SetUseLabelOutline(outline)
-            if first:
+            if anew:
                 view.SetOrientation("Axial")
-        if first:
+        if anew:
             self._same_place()
         for _, (_, volumes) in _views():
             volumes.SetLinkedControl(1)
             volumes.SetHotLinkedControl(1)
-        self.shown = True
+        self.shown, self._volumes = True, chosen
 
     def back(self) -> None:
         """Put layout, volumes and directions of the views back as they were."""
         manager = slicer.app.layoutManager()
         if manager is None or not self.shown:
             return
-        self.shown = False
+        self.shown, self._volumes = False, ()
         for name, (view, volumes) in _views():
             if name in self._before:
                 _restore(self._before[name], view, volumes)
         manager.setLayout(self._layout)
 
     def forget(self) -> None:
-        """Leave the views as they are from now on: the scene closes."""
-        self.shown = False
-        self._before = {}
+        """Forget the volumes: the scene closes. The layout before is still known."""
+        self._volumes = ()
+        self._before = {name: replace(look, background=None) for name, look in self._before.items()}
 
     def _same_place(self) -> None:
         """Fit the views to the volumes and let all show the first one's slice."""
