@@ -19,6 +19,7 @@ from synthct.methods.registry import build_method
 from synthct.recipe import NOISE_TASK, Preparation, load_recipe
 from synthct.synthesis.card import check_card
 from synthct.synthesis.model_file import load_model
+from synthct.training.dry_run import measure
 from synthct.volumes.montage import Montage
 
 SMALL = {
@@ -96,6 +97,11 @@ def test_montages_are_learned_and_become_volumes_again(cohort, tmp_path):
     assert values[0].std() > 0 and not np.array_equal(*values)
     slices = values[0].astype(float)
     assert not np.array_equal(slices[0], slices[1])
+
+
+def test_a_dry_run_measures_montages():
+    found = measure(recipe(), "cpu", steps=1)
+    assert found.seconds_per_step > 0 and found.parameters > 10_000
 
 
 @pytest.mark.parametrize(

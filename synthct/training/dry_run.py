@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from synthct.data.cache import Volume, write_arrays
-from synthct.data.fitting import image_size
+from synthct.data.fitting import fitted, image_size
 from synthct.data.split import Split
 from synthct.events import SILENT, Events
 from synthct.methods.registry import build_method
@@ -149,7 +149,7 @@ def _made_up(recipe: Recipe, folder: Path) -> Volume:
 
 def _made_up_pair(recipe: Recipe, folder: Path, random: np.random.Generator) -> Volume:
     """Write an image of noise, and a mask of it, of the size that the recipe's generator makes."""
-    image = image_size(recipe.data)
+    image = recipe.data.montage_slice if recipe.data.fit == "montage" else image_size(recipe.data)
     shape = (image[0], image[1], image[2]) if len(image) == 3 else (_SLICES, image[0], image[1])
     if len(image) == 2 and set(recipe.data.planes) != {"axial"}:
         shape = (max(image),) * 3
@@ -158,7 +158,7 @@ def _made_up_pair(recipe: Recipe, folder: Path, random: np.random.Generator) -> 
     mask = random.integers(0, 2, shape, np.uint8)
     write_arrays(entry, random.integers(-1000, 600, shape, np.int16), mask, _SPACING)
     diagnosis = recipe.data.classes[0] if recipe.data.classes else None
-    return Volume("noise", entry, shape, _SPACING, "image", diagnosis=diagnosis)
+    return fitted(Volume("noise", entry, shape, _SPACING, "image", diagnosis=diagnosis), recipe.data)
 
 
 def _parameters(networks: nn.Module) -> int:
