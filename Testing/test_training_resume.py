@@ -40,10 +40,11 @@ def same(a, b):
         ("self-regularised-gan", 5, 4),
         ("segmentation", 6, 4),
         ("dcgan", 8, 4),
+        ("growing", 9, 4),
     ],
 )
 def test_killed_and_resumed_is_bit_for_bit_the_same(tmp_path, method, seed, kills):
-    if method == "dcgan":
+    if method in ("dcgan", "growing"):
         write_cohort(tiny_pairs(tmp_path / "cohort"), tmp_path / "cohort" / "cohort.json")
     else:
         tiny_cohort(tmp_path / "cohort")

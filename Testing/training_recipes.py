@@ -77,8 +77,8 @@ def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
             {"segmenter": adam},
         ),
     }
-    if method == "dcgan":
-        return _tiny_dcgan(adam, training)
+    if method in ("dcgan", "growing"):
+        return _tiny_from_noise(method, adam, training)
     named, networks, optimisers = entries[method]
     return recipe_from_dict(
         {
@@ -100,21 +100,28 @@ def tiny_recipe(method: str = "regression", **training: object) -> Recipe:
     )
 
 
-def _tiny_dcgan(adam: dict[str, object], training: dict[str, object]) -> Recipe:
-    network = {"width": 4, "levels": 2}
+def _tiny_from_noise(method: str, adam: dict[str, object], training: dict[str, object]) -> Recipe:
+    """A DCGAN with classes, or a WGAN with gradient penalty whose networks grow."""
+    classed = method == "dcgan"
+    judge = "discriminator" if classed else "critic"
+    names = ("dcgan-generator", "dcgan-discriminator") if classed else ("progressive", "progressive-critic")
+    network = {"width": 4, "levels": 2} if classed else {"filters": "4-4-2"}
+    named = {"name": "dcgan"} if classed else {"name": "noise-wgan", "constraint": "penalty", "critic_updates": 2}
     return recipe_from_dict(
         {
-            "name": "tiny-dcgan",
+            "name": f"tiny-{method}",
             "source": "a test",
             "task": "noise-to-ct",
-            "method": {"name": "dcgan", "latent": 6},
-            "networks": {role: {"name": f"dcgan-{role}", **network} for role in ("generator", "discriminator")},
-            "optimisers": {"generator": adam, "discriminator": adam},
+            "method": {**named, "latent": 6},
+            "networks": {
+                role: {"name": name, **network} for role, name in zip(("generator", judge), names, strict=True)
+            },
+            "optimisers": {"generator": adam, judge: adam},
             "data": {
                 "size": [16, 16, 16],
                 "fit": "resize",
                 "masks": "channel",
-                "classes": ["benign", "malignant"],
+                "classes": ["benign", "malignant"] if classed else [],
                 "target_scaling": {"name": "hagan-ct"},
                 "augmentation": {"flip": True},
             },
