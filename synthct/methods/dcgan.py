@@ -20,12 +20,14 @@ REAL, SYNTHETIC = 1.0, 0.0
 class DCGAN(NoiseMethod):
     """A generator fed noise against a discriminator; with ``data.classes`` both are told the class of each image.
 
+    As ``vanilla-gan`` a recipe names the same step with the U-Nets of row C4, whose latents are volumes of noise.
+
     Parameters
     ----------
     recipe
         Roles: networks ``generator`` and ``discriminator``, optimisers of the same names.
     latent
-        Length of the noise: 100 (row D1).
+        Length of the noise: 100 (row D1); for a volume of noise its channels, 1 (row C4).
     generator_loss
         ``non-saturating``: the generator minimises −log σ(D(G(z))); ``saturating``: log(1 − σ(D(G(z)))), the minimax of
         Goodfellow et al. 2014, whose gradient vanishes where D is sure (row D2).
