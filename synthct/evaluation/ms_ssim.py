@@ -42,9 +42,9 @@ def pyramid(image: Image) -> Pyramid:
     There are as many scales, five at most, as leave every side the window's 11 voxels, and one at least: then the
     window is cut to the side.
     """
-    scales = [np.asarray(image, np.float64)]
+    scales: list[Doubles] = [np.asarray(image, np.float64)]
     while len(scales) < len(WEIGHTS) and min(scales[-1].shape) // 2 >= TAPS:
-        scales.append(_averaged(scales[-1], (2,) * image.ndim))
+        scales.append(np.asarray(_averaged(scales[-1], (2,) * image.ndim), np.float64))
     return Pyramid(
         tuple(scales), tuple(_windowed(scale) for scale in scales), tuple(_windowed(scale**2) for scale in scales)
     )

@@ -126,7 +126,7 @@ def _reference(card: Mapping[str, Any], cohort: Cohort, aside: Path, events: Eve
     for case in prepared.used:
         batches = NoiseBatches({case.id: fitted(volumes[case.id], data)}, [case.id], data, 1, 0)
         count = 1 if len(data.size) == 3 or montage else max(1, MOST // len(prepared.used))
-        for sample in batches.spread(count):
+        for sample in batches.preview(count)["target"].numpy():
             image = _without_mask(sample, data.masks)
             images.append(montage.take_back(image, card["montage"]["slices"]) if montage else image.copy())
             cases.append(case.id)
