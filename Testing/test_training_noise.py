@@ -6,17 +6,22 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 import yaml
 from training_recipes import tiny_pairs, tiny_recipe
 
 from synthct.__main__ import main
+from synthct.data.cache import open_cache
 from synthct.data.cohort import write_cohort
+from synthct.data.noise_batches import NoiseBatches
 from synthct.data.split import Split
 from synthct.errors import UserError
 from synthct.evaluation.image_statistics import image_statistics, statistics_distance
 from synthct.events import read_events
 from synthct.methods.dcgan import DCGAN
 from synthct.synthesis.model_file import load_model
+from synthct.training.collapse import LATENTS_DIVERSITY
+from synthct.training.noise_judge import NoiseJudge
 from synthct.training.run import resume, train
 
 
@@ -53,6 +58,30 @@ def test_from_recipe_to_pairs(pairs, tmp_path, monkeypatch):
     for pair in json.loads((out / "manifest.json").read_text())["pairs"]:
         image = sitk.ReadImage(str(out / pair["image"]))
         assert image.GetSize() == (16, 16, 16) and image.GetSpacing() == pytest.approx(card["spacing"])
+
+
+class OneImagePerClass(torch.nn.Module):
+    """A generator that has collapsed as one with classes does: it knows the class and nothing else."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = torch.nn.Parameter(images)
+
+    def forward(self, latent, classes=None):
+        return self.images[classes]
+
+
+def test_collapse_within_classes_is_seen(pairs, tmp_path):
+    """Two classes that differ a lot do not hide that each is a single image."""
+    recipe = tiny_recipe("dcgan")
+    card = {"class_names": list(recipe.data.classes), "size": [16, 16, 16], "masks": "channel", "latent_shape": [6]}
+    data = dataclasses.replace(recipe.data, fit="centre")
+    samples = NoiseBatches(open_cache(pairs, tmp_path), [case.id for case in pairs], data, 1, 0)
+    images = torch.stack([torch.full((2, 16, 16, 16), -0.9), samples.preview(1)["target"][0]])
+    judge = NoiseJudge(card, None, samples)
+    told = judge.draw(tmp_path / "picture.png", OneImagePerClass(images), {}, "collapsed", torch.device("cpu"))
+    assert told[LATENTS_DIVERSITY] == pytest.approx(0, abs=1e-6)
+    assert (tmp_path / "picture.png").exists()
 
 
 def test_generated_pairs_are_a_cohort(pairs, tmp_path):

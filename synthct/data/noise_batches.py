@@ -102,6 +102,13 @@ class NoiseBatches:
         for place in self._places(count):
             yield self._cut(self._items[place], None)["target"]
 
+    def classes_of_spread(self, count: int) -> list[int]:
+        """Return ``class`` of the same samples; 0 where there are no classes."""
+        return [self._class_of(self._items[place].volume) for place in self._places(count)]
+
+    def _class_of(self, volume: Volume) -> int:
+        return self._data.classes.index(str(volume.diagnosis)) if self._data.classes else 0
+
     def _places(self, count: int) -> list[int]:
         places: list[int] = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int).tolist()
         return places
@@ -135,7 +142,7 @@ class NoiseBatches:
             sample = np.stack([image, mask]) if self._data.masks == "channel" else np.concatenate([image, mask])[None]
         if not self._data.classes:
             return {"target": sample}
-        return {"target": sample, "class": np.int64(self._data.classes.index(str(item.volume.diagnosis)))}
+        return {"target": sample, "class": np.int64(self._class_of(item.volume))}
 
     def _window(self, item: _Item, array: np.ndarray, corner: Sequence[int], scaling: Scaling) -> np.ndarray:
         whole = array if item.axis is None else array[(slice(None),) * item.axis + (item.number,)]

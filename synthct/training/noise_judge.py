@@ -57,7 +57,7 @@ class NoiseJudge(Judge):
     def __init__(self, card: Mapping[str, Any], held_out: NoiseBatches | None, samples: NoiseBatches | None) -> None:
         self._card = card
         self._source = held_out if held_out is not None and len(held_out) >= ENOUGH else samples
-        self._known: tuple[NDArray[np.float64], NDArray[np.float32]] | None = None
+        self._known: tuple[NDArray[np.float64], list[list[NDArray[np.float32]]]] | None = None
 
     def validate(
         self, network: nn.Module, cases: Sequence[tuple[Volume, Slab]], fabric: Fabric, events: Events
@@ -73,11 +73,23 @@ class NoiseJudge(Judge):
     def draw(
         self, path: Path, network: nn.Module, shown: Mapping[str, Tensor], title: str, device: torch.device
     ) -> dict[str, float]:
-        """Write the images of the fixed latents above samples of cases, and return how alike they are."""
-        made = np.stack([_parts(self._made(network, number, device), self._card) for number in range(SHOWN)])
+        """Write the images of the fixed latents above samples of cases, and return how alike they are.
+
+        With classes these are compared class by class, and the means over the classes returned: a generator that makes
+        one image of each class has collapsed, however much the classes differ.
+        """
+        kinds = max(1, len(self._card["class_names"]))
+        made = [_parts(self._made(network, number, device), self._card) for number in range(SHOWN * kinds)]
         real = self._reference()[1]
-        write_pair_grid(path, made, real, title)
-        return collapse_numbers(made, real)
+        in_turn = [group[place] for place in range(SHOWN) for group in real if place < len(group)]
+        write_pair_grid(path, np.stack(made[:SHOWN]), np.stack(in_turn[:SHOWN]), title)
+        found = [
+            collapse_numbers(np.stack(made[number::kinds]), np.stack(group))
+            for number, group in enumerate(real)
+            if len(group) > 1
+        ]
+        names = [name for name in (found[0] if found else {}) if all(name in numbers for numbers in found)]
+        return {name: float(np.mean([numbers[name] for numbers in found])) for name in names}
 
     def described(
         self, card: Mapping[str, Any], network: nn.Module, training: Sequence[Volume], device: torch.device
@@ -94,17 +106,20 @@ class NoiseJudge(Judge):
             image: NDArray[np.float32] = network(latent, classes)[0].float().cpu().numpy()
         return image
 
-    def _reference(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Statistics of the samples that are compared with, and the first of them as images; looked at once."""
+    def _reference(self) -> tuple[NDArray[np.float64], list[list[NDArray[np.float32]]]]:
+        """Statistics of the samples that are compared with, and by class the first as images; looked at once."""
         if self._known is None:
             assert self._source is not None
-            statistics, pictures = [], []
-            for place, sample in enumerate(self._source.spread(REFERENCES[len(self._card["size"])])):
+            statistics = []
+            pictures: list[list[NDArray[np.float32]]] = [[] for _ in self._card["class_names"] or [""]]
+            count = REFERENCES[len(self._card["size"])]
+            samples = zip(self._source.spread(count), self._source.classes_of_spread(count), strict=True)
+            for sample, number in samples:
                 parts = _parts(sample, self._card)
                 statistics.append(image_statistics(parts))
-                if place < SHOWN:
-                    pictures.append(parts)
-            self._known = np.stack(statistics), np.stack(pictures)
+                if len(pictures[number]) < SHOWN:
+                    pictures[number].append(parts)
+            self._known = np.stack(statistics), pictures
         return self._known
 
 
