@@ -63,17 +63,19 @@ def place_of(node, k, j, i):
 
 def click(slicer_host, ras, view="Red"):
     """Show the slice through a place and click there."""
+    drag(slicer_host, ras, ras, view)
+
+
+def drag(slicer_host, start, end, view="Red"):
+    """Show the slice through a place, press the mouse there and release it at another one."""
     import slicer
-    import vtk
 
     widget = slicer.app.layoutManager().sliceWidget(view)
-    widget.mrmlSliceNode().JumpSliceByCentering(*ras)
+    widget.mrmlSliceNode().JumpSliceByCentering(*start)
     slicer_host.process_events()
-    to_view = vtk.vtkMatrix4x4()
-    to_view.DeepCopy(widget.mrmlSliceNode().GetXYToRAS())
-    to_view.Invert()
-    pixel = [round(value) for value in to_view.MultiplyPoint((*ras, 1.0))[:2]]
-    slicer.util.clickAndDrag(widget, start=pixel, end=pixel, steps=2)
+    to_view = np.linalg.inv(slicer.util.arrayFromVTKMatrix(widget.mrmlSliceNode().GetXYToRAS()))
+    pixels = [[round(value) for value in (to_view @ [*place, 1])[:2]] for place in (start, end)]
+    slicer.util.clickAndDrag(widget, start=pixels[0], end=pixels[1], steps=4)
     slicer_host.process_events()
 
 

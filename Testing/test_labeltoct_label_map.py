@@ -189,6 +189,7 @@ def test_bad_inputs(slicer_host, window, ct):
     ui.ctSelector.setCurrentNode(None)
     assert not ui.makeButton.enabled and "Choose a CT" in ui.makeButton.toolTip
     assert window._parameterNode.labelMap is None and not slicer_host.errors
+    assert not list(window.logic.session.worker.folder.rglob("*.nrrd"))  # nothing of the patient is left there
     assert slicer.mrmlScene.GetNumberOfNodes() > before  # what the test itself added
 
 

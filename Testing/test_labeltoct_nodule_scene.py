@@ -246,3 +246,23 @@ def test_segments_deleted_by_the_user(slicer_host, window, labels):
     for _ in range(2):
         window.nodules.ui.undoButton.click()
     assert (voxels_of(labels) == before).all() and not slicer_host.errors
+
+
+def test_another_label_map_while_editing(slicer_host, window, labels):
+    import slicer
+
+    section, ui = window.nodules, window.nodules.ui
+    plant(slicer_host, section, labels, LUNG)
+    planted = voxels_of(labels).copy()
+    other = add_labels("Other")
+    ui.editButton.click()
+    window._parameterNode.labelMap = other
+    assert section._edited is None and section.candidate.placing.node is None
+    window._parameterNode.labelMap = labels
+    assert (section.kept.of(labels).labels == planted).all()
+    ui.editButton.click()
+    slicer.mrmlScene.RemoveNode(labels)
+    slicer_host.process_events()
+    assert section._edited is None and section.candidate.placing.node is None and ui.nodulesTable.rowCount == 0
+    window._parameterNode.labelMap = other
+    assert (section.kept.of(other).labels == voxels_of(other)).all() and not slicer_host.errors

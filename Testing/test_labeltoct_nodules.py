@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from labeltoct_scene import NODULE, OBLIQUE, add_labels, click, make_library, open_window, place_of
+from labeltoct_scene import NODULE, OBLIQUE, add_labels, click, drag, make_library, open_window, place_of
 
 LUNG, MUSCLE = (12, 24, 18), (12, 24, 30)
 
@@ -120,16 +120,35 @@ def test_another_nodule_in_the_way(slicer_host, window, labels):
 
 def test_the_point_is_dragged(slicer_host, window, labels):
     """Slicer's markups move the control point; what follows is the outline."""
-    section, ui = window.nodules, window.nodules.ui
+    ui, place = window.nodules.ui, LUNG
     ui.placeButton.click()
     click(slicer_host, place_of(labels, *LUNG))
-    for voxel, fits in (((12, 24, 20), True), (MUSCLE, False), ((10, 22, 18), True)):
-        section.candidate.placing.node.SetNthControlPointPositionWorld(0, *place_of(labels, *voxel))
-        slicer_host.process_events()
+    for voxel, fits in (((12, 24, 20), True), (MUSCLE, False), ((12, 22, 18), True)):
+        drag(slicer_host, place_of(labels, *place), place_of(labels, *voxel))
         assert ui.acceptButton.enabled is fits
+        place = voxel
     ui.acceptButton.click()
     centre = np.argwhere(voxels_of(labels) == NODULE).mean(axis=0)
-    assert np.abs(centre - (10, 22, 18)).max() < 0.3 and not slicer_host.errors
+    assert np.abs(centre - (12, 22, 18)).max() < 0.3 and not slicer_host.errors
+
+
+def test_before_the_click_the_outline_follows_the_mouse(slicer_host, window, labels):
+    """In place mode Slicer moves a preview of the point, which is not placed yet."""
+    import slicer
+
+    section, ui = window.nodules, window.nodules.ui
+    ui.placeButton.click()
+    node, preview = section.candidate.placing.node, slicer.vtkMRMLMarkupsNode.PositionPreview
+    node.AddControlPointWorld(*place_of(labels, *MUSCLE))
+    node.SetNthControlPointPosition(0, *place_of(labels, *MUSCLE), preview)
+    slicer_host.process_events()
+    assert "muscle" in ui.reasonLabel.text and not ui.nearestButton.enabled
+    node.SetNthControlPointPosition(0, *place_of(labels, *LUNG), preview)
+    slicer_host.process_events()
+    assert "It fits" in ui.reasonLabel.text and not ui.acceptButton.enabled
+    node.RemoveAllControlPoints()
+    slicer_host.process_events()
+    assert section.candidate.preview.node is None and "Click" in ui.reasonLabel.text and not slicer_host.errors
 
 
 def test_size_and_rotation_follow_the_sliders(slicer_host, window, labels, tmp_path):

@@ -11,6 +11,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 from .overlays import draw_overlays
 
 COLOURS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c"}
+_REACH = 8
+"""Pixels around a control point in which it can be dragged."""
 ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 
 
@@ -24,7 +26,10 @@ class qMRMLSliceView(QtWidgets.QLabel):
         self._style = vtk.vtkInteractorStyleUser()
         self._style.SetInteractor(self._interactor)
         self._interactor.Enable()
+        self._dragged: tuple[Any, int] | None = None
         self._interactor.AddObserver(vtk.vtkCommand.LeftButtonPressEvent, self._on_left_press)
+        self._interactor.AddObserver(vtk.vtkCommand.MouseMoveEvent, self._on_mouse_move)
+        self._interactor.AddObserver(vtk.vtkCommand.LeftButtonReleaseEvent, self._on_left_release)
         self._update = QtCore.QTimer(self, interval=0, singleShot=True)
         self._update.timeout.connect(self.show_picture)
         self.setMinimumSize(120, 120)
@@ -94,6 +99,7 @@ class qMRMLSliceView(QtWidgets.QLabel):
         interaction = slicer.app.applicationLogic().GetInteractionNode()
         selection = slicer.app.applicationLogic().GetSelectionNode()
         if interaction.GetCurrentInteractionMode() != interaction.Place:
+            self._dragged = self._control_point_at(interactor.GetEventPosition())
             return
         markups = slicer.mrmlScene.GetNodeByID(selection.GetActivePlaceNodeID() or "")
         if markups is not None:
@@ -101,6 +107,27 @@ class qMRMLSliceView(QtWidgets.QLabel):
             markups.AddControlPointWorld(vtk.vtkVector3d(*world))
             if not interaction.GetPlaceModePersistence():
                 interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+
+    def _on_mouse_move(self, interactor, event):
+        if self._dragged is not None:
+            markups, number = self._dragged
+            world = self.convertXYZToRAS(self.convertDeviceToXYZ(interactor.GetEventPosition()))
+            markups.SetNthControlPointPositionWorld(number, *world)
+
+    def _on_left_release(self, interactor, event):
+        self._dragged = None
+
+    def _control_point_at(self, position):
+        """Return the markup and the number of the unlocked control point under the mouse, or None."""
+        to_view = np.linalg.inv(slicer.util.arrayFromVTKMatrix(self._logic.GetSliceNode().GetXYToRAS()))
+        for markups in slicer.util.getNodesByClass("vtkMRMLMarkupsNode"):
+            for number in range(markups.GetNumberOfControlPoints()):
+                place = [0.0, 0.0, 0.0]
+                markups.GetNthControlPointPositionWorld(number, place)
+                x, y, depth, _ = to_view @ [*place, 1]
+                if np.hypot(x - position[0], y - position[1]) < _REACH and abs(depth) < 1 and not markups.GetLocked():
+                    return markups, number
+        return None
 
     def interactorStyle(self) -> Any:
         """Return the interactor style, whose interactor takes ``slicer.util.clickAndDrag``."""

@@ -15,7 +15,7 @@ from synthct.labels.classes import ClassTable, parse_class_table
 from synthct.labels.label_files import read_log
 from synthct.scene.class_colours import set_classes
 from synthct.scene.class_table import write_table
-from synthct.scene.exchange import write_exchange
+from synthct.scene.exchange import remove_images, write_exchange
 from synthct.scene.jobs import Job
 from synthct.scene.label_maps import labels_from_node
 from synthct.scene.nodes import image_from_node, node_from_image, update_node_from_image
@@ -66,6 +66,14 @@ def start(request: LabelRequest, session: Session) -> tuple[Job, dict[Path, str]
     """
     _check_output(request)
     folder = session.new_folder()
+    try:
+        return _start(request, folder)
+    except UserError:
+        remove_images(folder)
+        raise
+
+
+def _start(request: LabelRequest, folder: Path) -> tuple[Job, dict[Path, str]]:
     names: dict[Path, str] = {}
     options: dict[str, Any] = {"classes": folder / "classes.yaml", "output": folder / "labels.nrrd"}
     write_table(request.table, options["classes"])

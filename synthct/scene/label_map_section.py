@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
-from synthct.scene.class_colours import CLASSES_ATTRIBUTE, set_outline, show_labels
+from synthct.scene.class_colours import set_outline, show_labels
 from synthct.scene.class_table import ClassTableEditor
 from synthct.scene.display import set_ct_window
 from synthct.scene.exchange import job_error, remove_images
@@ -52,6 +52,9 @@ class LabelMapSection:
         self._request: LabelRequest | None = None
         self._names: dict[Path, str] = {}
         self._shown = ""
+        self._appearance: tuple[Any, ...] = ()
+        self._listed: tuple[Any, ...] = ()
+        self._labels: dict[int, str] = {}
         self._look: tuple[Any, ...] = ()
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("label_map_section.ui")))
         self.ui = slicer.util.childWidgetVariables(self.widget)
@@ -138,27 +141,38 @@ class LabelMapSection:
         )
 
     def _show_mapping(self, segmentation: slicer.vtkMRMLNode, text: str) -> None:
+        """List the labels of what the label map is made of, once for every change of it."""
         table = self.classes.table if self.classes is not None and self.classes.error is None else None
-        try:
-            self.mapping.show(label_names(segmentation), table, text)
-        except UserError as error:
-            self.mapping.show({}, table, text)
-            self._say(error_html(error))
+        data = segmentation.GetImageData() if segmentation.IsA("vtkMRMLVolumeNode") else segmentation.GetSegmentation()
+        listed = (segmentation.GetID(), segmentation.GetMTime(), data.GetMTime() if data is not None else 0)
+        if listed != self._listed:
+            self._listed, self._labels = listed, {}
+            try:
+                self._labels = label_names(segmentation)
+            except UserError as error:
+                self.ui.labelsStatusLabel.text = error_html(error)
+        self.mapping.show(self._labels, table, text)
 
     def _show_labels(self, node: Any) -> None:
-        """Show the chosen label map over its CT when it was chosen, and as the user wants to see it."""
+        """Show the chosen label map where no view does yet, and as the user wants to see it."""
         labels = node.labelMap
-        look = (labels.GetID() if labels is not None else "", node.outline, node.labelOpacity)
-        if look == self._look:
-            return  # what other steps show in the views stays
-        self._look = look
+        if labels is None or labels.GetImageData() is None:
+            return
+        appearance = (labels.GetID(), node.outline, node.labelOpacity)
+        if appearance == self._appearance:
+            return
+        another = self._appearance[:1] != appearance[:1]
+        self._appearance = appearance
         set_outline(node.outline)
-        if labels is not None and labels.GetAttribute(CLASSES_ATTRIBUTE):
-            scene = slicer.mrmlScene
-            for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
-                view = scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode")
-                if view.GetLabelVolumeID() == labels.GetID():
-                    view.SetLabelOpacity(node.labelOpacity / 100)
+        shown = False
+        scene = slicer.mrmlScene
+        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+            view = scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode")
+            if view.GetLabelVolumeID() == labels.GetID():
+                view.SetLabelOpacity(node.labelOpacity / 100)
+                shown = True
+        if another and not shown:
+            show_labels(labels, node.ctVolume, node.outline, node.labelOpacity / 100)
 
     def _on_classes(self) -> None:
         node = self._parameters()

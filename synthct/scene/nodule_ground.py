@@ -60,10 +60,13 @@ class KeptGround:
         self._ground = ground
         self._key = self._state(labels) if ground is not None else None
 
-    def lift(self, labels: slicer.vtkMRMLLabelMapVolumeNode, nodule: Nodule | None) -> None:
+    def lift(self, labels: slicer.vtkMRMLLabelMapVolumeNode | None, nodule: Nodule | None) -> None:
         """Take a nodule that is being edited out of the ground, not of the label map; None: put it back."""
-        if self._lifted is not None and self.now(labels) is not None:
-            self._put_back(labels, self._lifted)
+        if self._lifted is not None:
+            if labels is not None and self.now(labels) is not None:
+                self._put_back(labels, self._lifted)
+            else:  # another label map was chosen meanwhile, or this one has changed
+                self.forget()
         self._lifted = nodule
         self._lift()
 

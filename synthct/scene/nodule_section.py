@@ -106,6 +106,7 @@ class NoduleSection:
     def scene_closing(self) -> None:
         """Forget what belongs to the scene."""
         self.candidate.scene_closing()
+        self.kept.lift(None, None)
         self.kept.forget()
         self._edited, self._shown, self._record = None, (), None
         self.list.show([])
@@ -347,8 +348,7 @@ class NoduleSection:
     def _let_go(self) -> None:
         """Drop what is not accepted; a nodule that was being edited stays as it is."""
         self.candidate.drop()
-        if self._edited is not None and self.labels is not None:
-            self.kept.lift(self.labels, None)
+        self.kept.lift(self.labels, None)
         self._edited = None
 
     def _chosen_labels(self) -> slicer.vtkMRMLLabelMapVolumeNode:
