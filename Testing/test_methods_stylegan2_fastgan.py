@@ -331,12 +331,13 @@ def test_ada_changes_the_share_of_its_probability():
 # --- learning and resuming ---
 
 
-@pytest.mark.parametrize(("name", "steps", "lr", "options"), [
-    ("stylegan2", 60, 6e-3, {"r1_weight": 1.0}),
-    ("fastgan", 50, 2e-3, {}),
-])  # fmt: skip
-def test_eight_images_are_learned(name, steps, lr, options):
-    """The Fréchet distance of simple features to the eight training images falls to less than 0.45 of what it was."""
+@pytest.mark.parametrize(
+    ("name", "lr", "options", "share"),
+    [("stylegan2", 6e-3, {"r1_weight": 1.0}, 0.4), ("fastgan", 2e-3, {}, 0.6)],
+    ids=["stylegan2", "fastgan"],
+)
+def test_eight_images_are_learned(name, lr, options, share):
+    """In 50 steps the Fréchet distance of simple features to the training images falls to less than ``share`` of it."""
     method = made(name, optimiser={**ADAM, "lr": lr}, **options)
     ema = Ema(method.networks["generator"], 0.98)
     latents, learned = draw_latents((16,), 64, seed=1), features(real()["target"])
@@ -346,8 +347,8 @@ def test_eight_images_are_learned(name, steps, lr, options):
             return frechet_distance(features(ema.network(latents)), learned)
 
     before = distance()
-    train(method, steps, ema=ema)
-    assert distance() < 0.45 * before
+    train(method, 50, ema=ema)
+    assert distance() < share * before
 
 
 @pytest.mark.parametrize("name", ["stylegan2", "fastgan"])
