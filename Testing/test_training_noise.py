@@ -19,6 +19,7 @@ from synthct.errors import UserError
 from synthct.evaluation.image_statistics import image_statistics, statistics_distance
 from synthct.events import read_events
 from synthct.methods.dcgan import DCGAN
+from synthct.studies.comparison import compare
 from synthct.synthesis.model_file import load_model
 from synthct.training.collapse import LATENTS_DIVERSITY
 from synthct.training.noise_judge import NoiseJudge
@@ -155,3 +156,9 @@ def test_statistics_by_hand():
     assert found[12:15] == pytest.approx([1, 0, 2 / 3])  # spread; differences along rows, columns
     assert found[15:18] == pytest.approx([1, 0, 2])  # of blocks of 2
     assert found[18:21].tolist() == [0, 0, 0]  # one block of 4
+
+
+def test_recipes_from_noise_are_not_compared_on_patients(pairs, tmp_path):
+    with pytest.raises(UserError, match="tiny-dcgan cannot be compared"):
+        compare([tiny_recipe("dcgan")], pairs, tmp_path, splitter=None, device="cpu")
+    assert not list(tmp_path.iterdir())
