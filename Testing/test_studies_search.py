@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from training_recipes import tiny_cohort, tiny_recipe
+from training_recipes import tiny_cohort, tiny_pairs, tiny_recipe
 
 from synthct.__main__ import main
-from synthct.data.cohort import read_cohort
+from synthct.data.cohort import read_cohort, write_cohort
 from synthct.errors import UserError
 from synthct.events import read_events
 from synthct.locks import Claim
@@ -250,3 +250,16 @@ def test_a_claim_is_taken_over_from_the_dead_alone(tmp_path):
     assert first.take()
     assert [file.name for file in tmp_path.iterdir()] == ["claim"]
     first.release()
+
+
+def test_a_search_from_noise_is_chosen_by_the_statistics_distance(tmp_path, capsys):
+    """Row C10, small: the score of translations is not asked for."""
+    cohort = tmp_path / "pairs" / "cohort.json"
+    write_cohort(tiny_pairs(tmp_path / "pairs", cases=4, shape=(12, 16, 16)), cohort)
+    words = ["search", "--preset", "oslo-wgan-clip-3d", "--cohort", str(cohort), "--output", str(tmp_path / "search")]
+    words += ["--vary", "optimisers.generator.lr=1e-4,4e-4", "--data.size", "12,12,12", "--data.fit", "resize"]
+    words += ["--preparation.spacing", "null", "--training.steps", "2", "--training.steps_per_epoch", "2"]
+    words += ["--networks.generator.filters", "2-4", "--networks.critic.filters", "2-4", "--device", "cpu"]
+    assert main(words) == 0
+    assert "statistics_distance" in (tmp_path / "search" / "table.md").read_text(encoding="utf-8")
+    assert "The best recipe is" in capsys.readouterr().out

@@ -37,7 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--trials", type=int, metavar="N", help="in all (default 20; a grid has as many as it has)")
     parser.add_argument(
-        "--metric", default="validation/mae_hu", help="any scalar that a run reports (default validation/mae_hu)"
+        "--metric",
+        help="any scalar that a run reports (default validation/mae_hu, from noise validation/statistics_distance)",
     )
     parser.add_argument("--direction", choices=("minimize", "maximize"), default="minimize", help="default minimize")
     parser.add_argument(
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
             "A search needs the package optuna, which is not installed.", todo="pip install optuna"
         ) from error
     from synthct.data.cohort import read_cohort
-    from synthct.recipe import load_recipe
+    from synthct.recipe import NOISE_TASK, load_recipe
     from synthct.studies.search_report import best_of
 
     overrides = overrides_from(options.extra)
@@ -81,14 +82,16 @@ def run(options: argparse.Namespace, events: Events) -> None:
             "A grid has as many trials as it has points." if sampler == "grid" else "There must be one at least.",
             "Leave it out, or search with --sampler tpe or random." if sampler == "grid" else "Give 1 or more.",
         )
+    recipe = load_recipe(options.preset, overrides)
+    scored = "validation/statistics_distance" if recipe.task == NOISE_TASK else "validation/mae_hu"
     settings = Settings(
         sampler=sampler,
         trials=None if sampler == "grid" else options.trials or 20,
-        metric=options.metric,
+        metric=options.metric or scored,
         direction=options.direction,
         pruner=options.pruner or ("none" if sampler == "grid" else "median"),
         storage=options.storage,
-        seed=load_recipe(options.preset, overrides).training.seed,
+        seed=recipe.training.seed,
     )
     outcomes = search(
         options.preset, overrides, space, read_cohort(options.cohort), options.output, settings, options.device, events
