@@ -1,0 +1,149 @@
+"""SynthEval: the window around the evaluation sections of ``synthct.scene``. This file connects and computes nothing."""
+
+import sys
+from pathlib import Path
+
+# In a clone `synthct` lies beside this module's folder; installed, it lies beside this file.
+if not (Path(__file__).resolve().parent / "synthct").is_dir():
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from synthct.scene import selftest
+from synthct.scene.session import Session
+
+
+class SynthEval(ScriptedLoadableModule):
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Synthetic CT evaluation")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Radiotherapy")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["The SyntheticCT developers"]
+        self.parent.helpText = _(
+            "How far a synthetic CT is from the true one, where, whether an expert can tell, and what it does to the "
+            "dose. Not a medical device."
+        )
+        self.parent.acknowledgementText = _("Every score is defined in its table.")
+
+
+@parameterNodeWrapper
+class SynthEvalParameterNode:
+    """The user's choices and the results, saved with the scene."""
+
+    otherGrid: str = "resample"
+
+
+class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    def __init__(self, parent=None):
+        self.logic = None
+        self._parameterNode = None
+        self._parameterNodeGuiTags = []
+        self._wasShown = False
+        VTKObservationMixin.__init__(self)
+        ScriptedLoadableModuleWidget.__init__(self, parent)  # without a parent it calls setup() at once
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/SynthEval.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = SynthEvalLogic()
+        self.sections = []  # each has ui, update(), scene_closing() and close()
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.initializeParameterNode()
+
+    def parameters(self):
+        return self._parameterNode
+
+    def cleanup(self):
+        for section in self.sections:
+            section.close()
+        self.setParameterNode(None)
+        self.logic.session.close()
+        self.removeObservers()
+
+    def enter(self):
+        self.initializeParameterNode()
+
+    def exit(self):
+        self.setParameterNode(None)
+
+    def onSceneStartClose(self, caller=None, event=None):
+        for section in self.sections:
+            section.scene_closing()
+        self._wasShown = self._parameterNode is not None
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller=None, event=None):
+        if self._wasShown:
+            self.initializeParameterNode()
+
+    def onSceneStartImport(self, caller=None, event=None):
+        """Leave the choices alone while a scene is loaded: its volumes come one by one, and selectors would choose."""
+        self._wasShown = self._parameterNode is not None
+        self.setParameterNode(None)
+
+    def onSceneEndImport(self, caller=None, event=None):
+        if self._wasShown:
+            qt.QTimer.singleShot(0, self.initializeParameterNode)  # once the selectors list what was loaded
+
+    def initializeParameterNode(self):
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, parameterNode):
+        if self._parameterNode:
+            for tag in self._parameterNodeGuiTags:
+                self._parameterNode.disconnectGui(tag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
+        self._parameterNode = None
+        if parameterNode:
+            self._parameterNodeGuiTags = [parameterNode.connectGui(section.ui) for section in self.sections]
+            self._parameterNode = parameterNode
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
+            self.onParameterNodeModified()
+
+    def onParameterNodeModified(self, caller=None, event=None):
+        """Show what no widget is connected to by itself."""
+        for section in self.sections:
+            section.update()
+
+
+class SynthEvalLogic(ScriptedLoadableModuleLogic):
+    """What a script needs: the parameter node, and the session that jobs run in."""
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.session = Session()
+
+    def getParameterNode(self):
+        return SynthEvalParameterNode(super().getParameterNode())
+
+
+class SynthEvalTest(ScriptedLoadableModuleTest):
+    """Runs in Slicer (Reload & Test, CTest) and in the embedded host."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.delayDisplay("A volume keeps its place on the way to an image and back")
+        selftest.check_geometry()
+        self.delayDisplay("Test passed")
