@@ -23,6 +23,7 @@ from synthct.networks.pix2pix_unet import Pix2PixUNet
 from synthct.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from synthct.networks.residual_encoder_unet import ResidualEncoderUNet
 from synthct.networks.resnet_generator import ResNetGenerator
+from synthct.networks.segmenters import segresnet, unet_3d
 from synthct.networks.strided_discriminator import StridedDiscriminator
 from synthct.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from synthct.networks.unet import UNet
@@ -33,6 +34,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet": ResNetGenerator,
     "pix2pix-unet": Pix2PixUNet,
     "resenc-unet": ResidualEncoderUNet,
+    "unet-3d": unet_3d,
+    "segresnet": segresnet,
     "patchgan": PatchGAN,
     "multiscale-patchgan": MultiscalePatchGAN,
     "d-disc": DDisc,
