@@ -37,6 +37,7 @@ def window(slicer_host):
     section = widget.synthesis
     section.cancel()
     slicer_host.wait_until(lambda: section.translation is None)
+    section._views.back()
 
 
 def add_labels(name="Chest", shape=(24, 48, 60), direction=OBLIQUE):
@@ -191,28 +192,27 @@ def test_an_undone_edit_brings_the_ct_back(slicer_host, window, model):
 
 
 def test_edits_while_a_job_runs_are_made_up_for_in_one_go(slicer_host, window, model):
-    node = add_labels(shape=(40, 64, 80))
+    node = add_labels()
     choose(window, node, model)
     window.synthesis.ui.applyButton.click()
     whole = window.synthesis.translation
-    plant(node, (20, 30, 40))
-    slicer_host.wait_until(lambda: window.synthesis.waiting, 30)
+    plant(node, (12, 24, 40))
     slicer_host.wait_until(lambda: window.synthesis.translation not in (None, whole), 120)
     assert whole.state == "done" and not window.synthesis.waiting
     finish(slicer_host, window)
     ct = whole.output_node
     before = voxels(ct)
-    plant(node, (10, 30, 24))
+    plant(node, (5, 24, 18))
     slicer_host.wait_until(lambda: window.synthesis.translation is not None, 10)
     first = window.synthesis.translation
-    plant(node, (30, 30, 24))
-    plant(node, (30, 30, 56))
+    plant(node, (18, 24, 18))
+    plant(node, (18, 24, 40))
     slicer_host.wait_until(lambda: window.synthesis.waiting or window.synthesis.translation is not first, 30)
     slicer_host.wait_until(lambda: window.synthesis.translation not in (None, first), 60)
     second = window.synthesis.translation
     finish(slicer_host, window)
     assert window.synthesis.translation is None and second is not first and not window.synthesis.waiting
-    for centre in [(10, 30, 24), (30, 30, 24), (30, 30, 56)]:
+    for centre in [(5, 24, 18), (18, 24, 18), (18, 24, 40)]:
         assert voxels(ct)[centre] != before[centre]
     for _ in range(20):  # nothing is left to do
         slicer_host.process_events()
@@ -220,20 +220,20 @@ def test_edits_while_a_job_runs_are_made_up_for_in_one_go(slicer_host, window, m
 
 
 def test_a_cancelled_update_is_made_up_for_by_the_next(slicer_host, window, model):
-    node = add_labels(shape=(40, 64, 80))
+    node = add_labels()
     choose(window, node, model)
     ct = apply_and_wait(slicer_host, window)
     before = voxels(ct)
-    plant(node, (10, 30, 24))
+    plant(node, (5, 24, 18))
     slicer_host.wait_until(lambda: window.synthesis.translation is not None, 10)
     job = window.synthesis.translation.job
     window.synthesis.ui.applyButton.click()
     finish(slicer_host, window)
     assert not psutil.pid_exists(job.pid) or psutil.Process(job.pid).status() == psutil.STATUS_ZOMBIE
     assert (voxels(ct) == before).all() and "Cancelled" in window.synthesis.ui.statusLabel.text
-    plant(node, (30, 30, 56))
+    plant(node, (18, 24, 40))
     wait_for_edit(slicer_host, window)
-    assert voxels(ct)[10, 30, 24] != before[10, 30, 24] and voxels(ct)[30, 30, 56] != before[30, 30, 56]
+    assert voxels(ct)[5, 24, 18] != before[5, 24, 18] and voxels(ct)[18, 24, 40] != before[18, 24, 40]
 
 
 def test_an_edit_goes_into_its_own_ct(slicer_host, window, model):
@@ -364,7 +364,7 @@ def test_nodes_removed_meanwhile_are_not_missed(slicer_host, window, model):
 
 
 def test_closing_the_scene_ends_the_job_and_leaves_no_file(slicer_host, window, model):
-    node = add_labels(shape=(40, 64, 80))
+    node = add_labels()
     choose(window, node, model)
     apply_and_wait(slicer_host, window)
     plant(node)

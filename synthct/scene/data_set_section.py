@@ -205,12 +205,13 @@ class DataSetSection:
             self.ui.folderTextLabel.text = text
 
     def _show(self) -> None:
-        running, found = self.job is not None, self._found
+        job, found = self.job, self._found
+        running = job is not None
         interrupted = found is not None and not found.complete and bool(found.volumes)
         lacking = self._lacking()
         button = self.ui.startButton
         button.text = _("Cancel") if running else _("Resume") if interrupted else _("Start")
-        button.enabled = self.job.state != "cancelling" if running else not lacking
+        button.enabled = job.state != "cancelling" if job is not None else not lacking
         button.toolTip = _("End the work; finished volumes stay.") if running else lacking
         self.ui.folderTextLabel.setVisible(not running and bool(self.ui.folderTextLabel.text))
         self.ui.progressBar.setVisible(running)

@@ -33,7 +33,8 @@ def chest_labels() -> sitk.Image:
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (24, 48, 60)), indexing="ij")
 
     def inside(centre: Sequence[float], radii: Sequence[float]) -> np.ndarray:
-        return sum(((axis - c) / r) ** 2 for axis, c, r in zip((z, y, x), centre, radii, strict=True)) < 1
+        parts = [((axis - c) / r) ** 2 for axis, c, r in zip((z, y, x), centre, radii, strict=True)]
+        return np.sum(parts, axis=0) < 1
 
     labels = np.full(x.shape, OUTSIDE, np.uint8)
     labels[inside((0, 0, 0), (9, 0.85, 0.9))] = 1
@@ -144,7 +145,7 @@ def _same_place(one: slicer.vtkMRMLVolumeNode, other: slicer.vtkMRMLVolumeNode) 
     a, b = image_from_node(one), image_from_node(other)
     last = tuple(n - 1 for n in a.GetSize())
     places = [[image.TransformIndexToPhysicalPoint(corner) for corner in ((0, 0, 0), last)] for image in (a, b)]
-    return a.GetSize() == b.GetSize() and bool(np.allclose(*places, atol=1e-3))
+    return a.GetSize() == b.GetSize() and bool(np.allclose(places[0], places[1], atol=1e-3))
 
 
 def _require(condition: Any, message: str) -> None:

@@ -36,10 +36,12 @@ _TITLE = "Label map to CT"
 
 @dataclass(frozen=True)
 class _How:
-    """How a CT is made: from which label map node, by which weights, through which planes."""
+    """How a CT is made: from which label map node, by which model, through which planes."""
 
     labels_id: str
     weights: str
+    model: str
+    classes: int
     planes: tuple[str, ...]
 
 
@@ -166,11 +168,11 @@ class LabelSynthesisSection:
             if how is None or how != self._how:
                 self._say_apart(_("The CT is of another label map, by another model or through other planes."))
                 return
-            labels = checked_labels(node.labelMap, classes_of(self.models.card))
+            labels = checked_labels(node.labelMap, how.classes)
             if kept.grid != grid_of(labels):
                 self._say_apart(_("The label map has another grid than its CT."))
             elif not kept.is_of(labels):
-                self._start(node, kept)
+                self._start(node, how, kept)
         except UserError as error:  # said, but not by a dialog for each edit
             self.ui.statusLabel.text = error_html(error)
 
@@ -221,19 +223,18 @@ class LabelSynthesisSection:
         self._owner = None
         self.devices.close()
 
-    def _start(self, node: Any, previous: Kept | None) -> None:
-        card, how = self.models.card, self._how_now(node)
+    def _start(self, node: Any, how: _How, previous: Kept | None) -> None:
         output = node.syntheticCT if previous is None else self._ct  # an edit goes nowhere but into its own CT
         request = Request(
             input_node=node.labelMap,
             model=Path(node.model),
-            model_name=card["name"],
+            model_name=how.model,
             output_node=output,
             planes=how.planes,
             device=node.device,
             body_mask=None,
             window=self.ui.windowComboBox.currentText,
-            classes=classes_of(card),
+            classes=how.classes,
             previous=previous,
         )
         self.translation = Translation(request, self._session)
@@ -273,8 +274,9 @@ class LabelSynthesisSection:
         card = self.models.card
         if card is None or node.labelMap is None:
             return None
-        planes = tuple(card["planes"])
-        return _How(node.labelMap.GetID(), card["weights_sha256"], planes if node.everyPlane else planes[:1])
+        planes, classes = tuple(card["planes"]), classes_of(card) or 0
+        through = planes if node.everyPlane else planes[:1]
+        return _How(node.labelMap.GetID(), card["weights_sha256"], card["name"], classes, through)
 
     def _say_apart(self, why: str) -> None:
         self.ui.statusLabel.text = html.escape(why + " " + _("Edits are followed again after Apply."))
@@ -298,11 +300,12 @@ class LabelSynthesisSection:
             self._kept = self._ct = None
 
     def _show_buttons(self) -> None:
-        running = self.translation is not None
+        translation = self.translation
+        running = translation is not None
         lacking = self._lacking()
         button = self.ui.applyButton
         button.text = _("Cancel") if running else _("Apply")
-        button.enabled = self.translation.state != "cancelling" if running else not lacking
+        button.enabled = translation.state != "cancelling" if translation is not None else not lacking
         button.toolTip = _("End the work; the scene stays as it is.") if running else lacking
         self.ui.progressBar.setVisible(running)
         for choice in (self.ui.labelMapSelector, self.ui.modelPathEdit, self.ui.outputSelector):
@@ -331,7 +334,10 @@ class LabelSynthesisSection:
                     "It is the original CT.",
                     "Choose another output.",
                 )
-            self._start(node, None)
+            how = self._how_now(node)
+            if how is None:
+                raise UserError(self._lacking())
+            self._start(node, how, None)
         except UserError as error:
             self.ui.statusLabel.text = error_html(error)
             slicer.util.errorDisplay(str(error), windowTitle=_(_TITLE))

@@ -307,4 +307,4 @@ def _into_scene(
 
 
 def _digest(image: sitk.Image) -> str:
-    return hashlib.sha1(sitk.GetArrayViewFromImage(image), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(sitk.GetArrayViewFromImage(image).data, usedforsecurity=False).hexdigest()
