@@ -128,4 +128,11 @@ def ras_of(grid: Grid, anchor: np.ndarray) -> tuple[float, float, float]:
 
 
 def _content(text: str) -> Any:
-    return json.loads(text) if text else read_class_table("seven").to_dict()
+    try:
+        return json.loads(text) if text else read_class_table("seven").to_dict()
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "The shipped table of classes cannot be read.",
+            f"The Python package {error.name} is missing.",
+            "Make a label map in step 1 first: it asks to install what is missing.",
+        ) from error
