@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from synthct.data.cohort import read_cohort
 from synthct.evaluation.image_scores import mae
+from synthct.labels.classes import read_class_table
 from synthct.recipe import load_recipe
 from synthct.volumes.lookup import IntensityLookup
 
@@ -125,7 +126,7 @@ def measured(folder, manifest, table):
     body = labels != OUTSIDE
     guess = np.where(body, _look_up(manifest).apply(labels), sct)
     new = (planted == NODULE) & (labels != NODULE)
-    spacing = sitk.ReadImage(str(folder / "labels.nii.gz")).GetSpacing()[::-1]
+    spacing = _image(folder / "labels.nii.gz").GetSpacing()[::-1]
     far = ndimage.distance_transform_edt(~new, spacing) > REACH_MM + max(spacing)
     core = _core(new)
     with open(table, encoding="utf-8") as file:
@@ -192,24 +193,27 @@ def picture(folder, path):
     ct, labels, sct, planted, edited = (
         _voxels(folder / f"{name}.nii.gz") for name in ("ct", "labels", "sct", "planted", "sct_planted")
     )
-    image = sitk.ReadImage(str(folder / "ct.nii.gz"))
-    aspect = image.GetSpacing()[1] / image.GetSpacing()[0]
+    width, height = _image(folder / "ct.nii.gz").GetSpacing()[:2]
+    colours = np.zeros((256, 3))
+    for entry in read_class_table("seven").classes:
+        colours[entry.index] = np.array(entry.colour) / 255
     rows = (
         ("real nodule", labels == NODULE, (ct, labels, sct)),
         ("planted nodule", (planted == NODULE) & (labels != NODULE), (ct, planted, edited)),
     )
-    figure = Figure(figsize=(10.5, 7.2), dpi=100, layout="constrained")
+    figure = Figure(figsize=(10.5, 5.2), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3)
     titles = ("real CT", "label map", "synthetic CT")
     for line, (name, nodule, shown) in zip(axes, rows, strict=True):
         z = int(nodule.sum(axis=(1, 2)).argmax())
         for axis, title, volume in zip(line, titles, shown, strict=True):
-            options = {"cmap": "gray", "vmin": _LUNGS[0], "vmax": _LUNGS[1]}
-            if title == "label map":
-                options = {"cmap": "tab10", "vmin": 0, "vmax": 9, "interpolation": "nearest"}
             box = _around(labels[z] != OUTSIDE)
-            axis.imshow(volume[z][box], aspect=aspect, **options)
+            options = {"cmap": "gray", "vmin": _LUNGS[0], "vmax": _LUNGS[1], "aspect": height / width}
+            if title == "label map":
+                axis.imshow(colours[volume[z][box]], interpolation="nearest", aspect=height / width)
+            else:
+                axis.imshow(volume[z][box], **options)
             axis.contour(nodule[z][box], [0.5], colors="yellow", linewidths=0.7, linestyles="dotted")
             axis.set(xticks=[], yticks=[], title=title)
         line[0].set_ylabel(name)
@@ -222,7 +226,12 @@ def _around(body):
 
 
 def _voxels(path):
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    return sitk.GetArrayFromImage(_image(path))
+
+
+def _image(path):
+    """Slices from the feet upwards, the patient's right on the left and the front on top."""
+    return sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
 
 
 def main():
