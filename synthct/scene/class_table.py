@@ -17,8 +17,9 @@ from synthct.whole_file import write_whole
 
 COLUMNS = ("Class", "Index", "Colour", "HU")
 _SOURCES = ("rest", "nodules", "outside")
-_LABELS = {"seven": "Seven: also what is outside the body", "six": "Six, as published"}
+_LABELS = {"seven": "Seven: with “outside”", "six": "Six, as published"}
 _OWN = ""
+_ROW_PIXELS = 22
 
 
 class ClassTableEditor:
@@ -60,6 +61,7 @@ class ClassTableEditor:
         for column in range(len(COLUMNS)):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents if column else qt.QHeaderView.Stretch)
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(_ROW_PIXELS)
         self.text = ""
         combo.connect("currentIndexChanged(int)", self._on_shipped)
         table.connect("cellChanged(int,int)", self._on_cell)
@@ -111,7 +113,6 @@ class ClassTableEditor:
                 words = (entry["name"], entry["index"], entry["colour"], entry.get("hu") or entry.get("from") or "")
                 for column, word in enumerate(words):
                     self.table_widget.setItem(row, column, qt.QTableWidgetItem(str(word)))
-            self.table_widget.resizeRowsToContents()
         finally:
             self._filling = False
         self._check()
