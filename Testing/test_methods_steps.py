@@ -285,24 +285,24 @@ def test_cyclegan_step_by_hand():
         fake_ct, fake_mr = to_ct(mr), to_mr(ct)
         expected = {
             "g_ct": (judge_ct(fake_ct) - 1).square().mean(),
-            "g_mr": (judge_mr(fake_mr) - 1).square().mean(),
-            "cycle_mr": (to_mr(fake_ct) - mr).abs().mean(),
+            "g_input": (judge_mr(fake_mr) - 1).square().mean(),
+            "cycle_input": (to_mr(fake_ct) - mr).abs().mean(),
             "cycle_ct": (to_ct(fake_mr) - ct).abs().mean(),
             "identity_ct": (to_ct(ct) - ct).abs().mean(),
-            "identity_mr": (to_mr(mr) - mr).abs().mean(),
+            "identity_input": (to_mr(mr) - mr).abs().mean(),
             "d_ct": 0.5 * ((judge_ct(ct) - 1).square().mean() + judge_ct(fake_ct).square().mean()),
-            "d_mr": 0.5 * ((judge_mr(mr) - 1).square().mean() + judge_mr(fake_mr).square().mean()),
+            "d_input": 0.5 * ((judge_mr(mr) - 1).square().mean() + judge_mr(fake_mr).square().mean()),
         }
     expected = {name: value.item() for name, value in expected.items()}
     update = NoUpdate()
     losses = method.training_step(batch, update, 0.25)
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(expected, rel=1e-4)
     weight = 8.0  # 10 → 2, a quarter of the way
-    total = expected["g_ct"] + expected["g_mr"] + weight * (expected["cycle_mr"] + expected["cycle_ct"])
-    total += 0.5 * (expected["identity_ct"] + expected["identity_mr"])
+    total = expected["g_ct"] + expected["g_input"] + weight * (expected["cycle_input"] + expected["cycle_ct"])
+    total += 0.5 * (expected["identity_ct"] + expected["identity_input"])
     assert update.calls == [
         ("generator", pytest.approx(total, rel=1e-4)),
-        ("discriminator", pytest.approx(expected["d_ct"] + expected["d_mr"], rel=1e-4)),
+        ("discriminator", pytest.approx(expected["d_ct"] + expected["d_input"], rel=1e-4)),
     ]
 
 
@@ -330,9 +330,9 @@ def test_cyclegan_learns():
     }
     method = cyclegan(networks, identity_weight=1.0, cycle_weight_end=5.0)
     batch = {**blobs(8, 77), "target": blobs(8, 78)["target"]}
-    before = spread(method), method.training_step(batch, NoUpdate(), 0.0)["cycle_mr"].item()
+    before = spread(method), method.training_step(batch, NoUpdate(), 0.0)["cycle_input"].item()
     train(method, 80, paired=False)
-    after = spread(method), method.training_step(batch, NoUpdate(), 0.0)["cycle_mr"].item()
+    after = spread(method), method.training_step(batch, NoUpdate(), 0.0)["cycle_input"].item()
     assert after[0] < 0.8 * before[0]
     assert after[1] < 0.5 * before[1]
 

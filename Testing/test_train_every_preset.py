@@ -53,8 +53,8 @@ def losses_of(method):
         "gan": {"d_real", "d_synthetic", "g_adversarial", *(["g_l1"] if options.get("mae") == "paired" else [])},
         "conditional-gan": {"d_real", "d_synthetic", "g_adversarial", "g_l1"},
         "cyclegan": {
-            *("g_ct", "g_mr", "cycle_mr", "cycle_ct", "d_ct", "d_mr"),
-            *(["identity_ct", "identity_mr"] if options.get("identity_weight") else []),
+            *("g_ct", "g_input", "cycle_input", "cycle_ct", "d_ct", "d_input"),
+            *(["identity_ct", "identity_input"] if options.get("identity_weight") else []),
         },
         "wgan": {
             *("critic", "g_adversarial"),

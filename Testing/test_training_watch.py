@@ -48,7 +48,7 @@ def test_reports_every_few_steps_say_the_same():
 
 def test_each_discriminator_of_a_cyclegan_is_judged_by_itself():
     watching = Watch()
-    said = [watching.add(step, {"loss/d_ct": 0.001, "loss/d_mr": 0.2, "loss/g_ct": 0.9}) for step in range(400)]
+    said = [watching.add(step, {"loss/d_ct": 0.001, "loss/d_input": 0.2, "loss/g_ct": 0.9}) for step in range(400)]
     (trouble,) = [trouble for told in said for trouble in told]
     assert "discriminator of the CT has won" in trouble.what and "learning rate" in trouble.todo
 

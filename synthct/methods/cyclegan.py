@@ -92,8 +92,8 @@ class CycleGAN(Method):
     def training_step(self, batch: Batch, update: Update, progress: float) -> dict[str, Tensor]:
         """Update both generators together, then both discriminators together (Zhu et al.'s order).
 
-        Losses: ``g_ct`` and ``g_mr`` (adversarial), ``cycle_mr`` and ``cycle_ct``, ``identity_ct`` and
-        ``identity_mr`` where the recipe has them (all unweighted), ``d_ct``, ``d_mr``.
+        Losses: ``g_ct`` and ``g_input`` (adversarial), ``cycle_input`` and ``cycle_ct``, ``identity_ct`` and
+        ``identity_input`` where the recipe has them (all unweighted), ``d_ct``, ``d_input``.
         """
         self._schedules.apply(progress)
         to_ct, to_mr = self.networks["generator"], self.networks["generator_to_mr"]
@@ -104,21 +104,21 @@ class CycleGAN(Method):
             synthetic_ct, synthetic_mr = to_ct(mr), to_mr(ct)
             losses = {
                 "g_ct": least_squares(judge_ct(synthetic_ct), REAL),
-                "g_mr": least_squares(judge_mr(synthetic_mr), REAL),
-                "cycle_mr": masked_l1(to_mr(synthetic_ct), mr),
+                "g_input": least_squares(judge_mr(synthetic_mr), REAL),
+                "cycle_input": masked_l1(to_mr(synthetic_ct), mr),
                 "cycle_ct": masked_l1(to_ct(synthetic_mr), ct),
             }
-            loss = losses["g_ct"] + losses["g_mr"]
-            loss = loss + self.cycle_weight(progress) * (losses["cycle_mr"] + losses["cycle_ct"])
+            loss = losses["g_ct"] + losses["g_input"]
+            loss = loss + self.cycle_weight(progress) * (losses["cycle_input"] + losses["cycle_ct"])
             if self._identity_weight:
                 losses["identity_ct"] = masked_l1(to_ct(ct), ct)
-                losses["identity_mr"] = masked_l1(to_mr(mr), mr)
-                loss = loss + self._identity_weight * (losses["identity_ct"] + losses["identity_mr"])
+                losses["identity_input"] = masked_l1(to_mr(mr), mr)
+                loss = loss + self._identity_weight * (losses["identity_ct"] + losses["identity_input"])
             update("generator", loss)
 
         losses["d_ct"] = _judgement(judge_ct, ct, self._pools["ct"].query(synthetic_ct))
-        losses["d_mr"] = _judgement(judge_mr, mr, self._pools["mr"].query(synthetic_mr))
-        update("discriminator", losses["d_ct"] + losses["d_mr"])
+        losses["d_input"] = _judgement(judge_mr, mr, self._pools["mr"].query(synthetic_mr))
+        update("discriminator", losses["d_ct"] + losses["d_input"])
         return {name: value.detach() for name, value in losses.items()}
 
     def cycle_weight(self, progress: float) -> float:
