@@ -89,6 +89,7 @@ def test_networks_read_no_files_and_methods_know_no_data():
         "bulk",
         "depth",
         "statistics",
+        "experiment",
         "dose",
         "turing",
         "overlap",

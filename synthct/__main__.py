@@ -42,6 +42,7 @@ VERBS = {
     "overlap": "score segmentations against reference masks: Dice, surfaces, volumes, per patient",
     "turing": "a visual Turing test: real and generated volumes blinded for raters, their answers scored",
     "statistics": "test whether groups of scores differ from a baseline, paired by patient",
+    "experiment": "train a segmentation network with and without synthetic data, and test whether it finds more",
     "dose": "two doses compared: gamma, dose-volume histograms of structures, differences",
     "depth": "water-equivalent depth along beam directions, of a synthetic CT beside its CT",
     "commission": "score a model on the department's own cases against its tolerances, with everything locked",
