@@ -25,11 +25,11 @@ from synthct.labels.classes import read_class_table
 from synthct.recipe import load_recipe
 from synthct.volumes.lookup import IntensityLookup
 
-UNET, STEPS = "demo-labels-unet", 300
+UNET, STEPS = "demo-labels-unet", 400
 NODULE, OUTSIDE = 5, 6
 NODULE_MM3 = 5947
 """Of LIDC-IDRI-0001's nodule at an agreement of 75 %; its XML file gives the same voxels."""
-TO_LOOKUP = 0.95
+TO_LOOKUP = 1.0
 """Of the look-up's error on the unseen CT the network may have this share at most."""
 TISSUE_HU = (-150, 250)
 """Between these the planted nodule's core must lie: neither lung nor bone."""
