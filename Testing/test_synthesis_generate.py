@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from noise_models import model_at
 from synthesis_models import centre_model
 
 from synthct.__main__ import main
@@ -18,44 +19,13 @@ from synthct.data.cohort import read_cohort
 from synthct.errors import Cancelled, UserError
 from synthct.events import Events
 from synthct.methods.noise import draw_latents
-from synthct.networks.registry import build_network
 from synthct.synthesis.generate import generate, interpolated
-from synthct.synthesis.model_file import load_model, save_model
+from synthct.synthesis.model_file import load_model
 from synthct.synthesis.pair import MaskOptions, make_pair
 from synthct.synthesis.rank import Rank
 
 ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)
-
-
-def model_at(folder, size=(8, 16, 16), masks="channel", classes=(), seed=0):
-    """A model from noise on disk with random weights."""
-    network = {"name": "dcgan-generator", "width": 4, "levels": 1, "norm": "none", "initialisation": "he"}
-    if classes:
-        network["classes"] = len(classes)
-    channels = 2 if masks == "channel" else 1
-    card = {
-        "name": "tiny",
-        "task": "noise-to-ct",
-        "input": "noise",
-        "target": "CT",
-        "network": network,
-        "in_channels": 5,
-        "out_channels": channels,
-        "latent_shape": [5],
-        "channels": ["image"] if masks == "none" else ["image", "mask"],
-        "masks": masks,
-        "mask_scaling": None if masks == "none" else {"name": "hagan-mask-binary"},
-        "target_scaling": {"name": "hagan-ct"},
-        "fit": "centre",
-        "planes": ["axial"],
-        "size": list(size),
-        "spacing": [1.5, 2.0, 3.0],
-        "hu_range": [-1024, 600],
-        "class_names": list(classes),
-    }
-    save_model(folder, build_network(network, 5, channels, tuple(size), seed=seed), card)
-    return folder
 
 
 def manifest(folder):

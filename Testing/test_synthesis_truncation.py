@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from test_synthesis_generate import model_at
+from noise_models import model_at
 
 from synthct.__main__ import main
 from synthct.errors import UserError

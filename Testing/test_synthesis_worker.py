@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from noise_models import model_at
 from synthesis_models import WINDOW
 
 from synthct.errors import Cancelled
@@ -19,6 +20,7 @@ from synthct.events import Events, read_events
 from synthct.locks import lock_holder
 from synthct.networks.registry import build_network
 from synthct.synthesis import worker
+from synthct.synthesis.generate import generate
 from synthct.synthesis.model_file import save_model
 
 PATIENCE_S = 120
@@ -113,6 +115,44 @@ def test_requests_errors_and_the_end(client, model, mr, tmp_path):
     client.send("stop")
     assert client.process.wait(PATIENCE_S) == 0
     assert lock_holder(client.folder) is None
+
+
+def test_a_place_between_two_seeds_is_that_of_the_sequence(tmp_path):
+    noise = model_at(tmp_path / "model", classes=("benign", "malignant"))
+    generate(noise, tmp_path / "sequence", 5, seed=3, between=8, device="cpu")
+    models, heard = worker.ModelCache(), []
+    options = {"model": str(noise), "seed": 3, "between": 8, "device": "cpu", "overwrite": True}
+    files = {kind: str(tmp_path / f"{kind}.nrrd") for kind in ("image", "mask")}
+    for number in (0, 3, 4):
+        worker.run_request("generate", {**options, **files, "share": number / 4}, Events(listener=heard.append), models)
+        assert heard[-1]["kind"] == "result", heard[-1]
+        for kind, path in files.items():
+            expected = sitk.ReadImage(str(tmp_path / f"sequence/{kind}s/pair_{number:05d}.nii.gz"))
+            np.testing.assert_array_equal(*(sitk.GetArrayFromImage(each) for each in (sitk.ReadImage(path), expected)))
+    loaded = models.model
+    worker.run_request(
+        "generate", {**options, **files, "class_name": "malignant"}, Events(listener=heard.append), models
+    )
+    assert heard[-1]["kind"] == "result" and models.model is loaded  # kept
+    for wrong, words in [
+        ({"share": 1.5}, "place between"),
+        ({"seed": -1}, "seed"),
+        ({"class_name": "odd"}, "no class"),
+        ({"truncation": 0.5}, "truncation"),
+        ({"overwrite": False}, "exists"),
+        ({"colour": "red"}, "no option colour"),
+        ({"image": ""}, "lacks"),
+    ]:
+        worker.run_request("generate", {**options, **files, **wrong}, Events(listener=heard.append), models)
+        assert heard[-1]["kind"] == "error" and words in heard[-1]["what"], heard[-1]
+
+
+def test_a_translating_model_makes_no_pair(model, tmp_path):
+    heard = []
+    options = {"model": str(model), "image": str(tmp_path / "a.nrrd"), "device": "cpu"}
+    worker.run_request("generate", options, Events(listener=heard.append), worker.ModelCache())
+    assert heard[-1]["kind"] == "error" and "no images from noise" in heard[-1]["what"]
+    assert not (tmp_path / "a.nrrd").exists()
 
 
 def test_it_ends_when_its_folder_vanishes_and_when_nothing_comes(tmp_path):

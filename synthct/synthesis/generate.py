@@ -87,10 +87,10 @@ def generate(
     chosen = own_device(device, rank)
     model = model if isinstance(model, Model) else load_model(model, chosen)
     model.network.to(chosen)
-    _check(model, count, seed, between, class_name)
+    check_request(model, count, seed, between, class_name)
     settings = _settings(model, count, seed, between, class_name, masks)
     if truncation is not None:
-        model = _truncated(model, truncation)
+        model = truncated(model, truncation)
         settings["truncation"] = truncation
     own = range(rank.number, count, rank.world)
     with FolderLock(folder / RECORDS / f"process{rank.number}of{rank.world}"):
@@ -140,7 +140,8 @@ def interpolated(a: Tensor, b: Tensor, share: float) -> Tensor:
     return direction * ((1 - share) * lengths[0] + share * lengths[1])
 
 
-def _check(model: Model, count: int, seed: int, between: int | None, class_name: str | None) -> None:
+def check_request(model: Model, count: int, seed: int, between: int | None, class_name: str | None) -> None:
+    """Refuse a model that translates, a count or a seed that is none, and an unknown class; see `generate`."""
     require_generation(model.card)
     least = 1 if between is None else 2
     if not least <= count <= MOST:
@@ -156,7 +157,7 @@ def _check(model: Model, count: int, seed: int, between: int | None, class_name:
         )
 
 
-def _truncated(model: Model, truncation: float) -> Model:
+def truncated(model: Model, truncation: float) -> Model:
     """Return ``model`` with another truncation; the one given stays as it is."""
     if not hasattr(model.network, "truncation"):
         raise UserError(
@@ -185,7 +186,8 @@ def _settings(
     return settings if between is None else {**settings, "between": between, "steps": count}
 
 
-def _class_number(model: Model, number: int, class_name: str | None, between: bool) -> int | None:
+def class_number(model: Model, number: int, class_name: str | None, between: bool) -> int | None:
+    """Return which class pair ``number`` is of: the one named, else all in turn, but the first between two seeds."""
     names = model.card["class_names"]
     if not names:
         return None
@@ -203,7 +205,7 @@ def _make(
 ) -> None:
     """Make one pair and write it, its record last."""
     name = pair_name(number)
-    chosen = _class_number(model, number, class_name, "between" in settings)
+    chosen = class_number(model, number, class_name, "between" in settings)
     image, mask = make_pair(model, latent, chosen, masks)
     record: dict[str, Any] = {"id": name, "index": number, "image": f"{IMAGES}/{name}.nii.gz", "settings": settings}
     write_image(image, folder / record["image"], overwrite=True)

@@ -6,8 +6,9 @@ In its folder::
     state.json              {"state": "ready" | "busy", "model": path or null, "time": seconds since 1970, ...}
     requests/NAME.json      {"verb": "synthesize", "options": {...}, "events": path of the request's own events.jsonl}
 
-A client writes a request aside and renames it. The verbs ``release`` (give the model's memory back, before a training
-starts) and ``stop`` need no options.
+A client writes a request aside and renames it. ``synthesize`` translates a file (`synthct.synthesis.files`),
+``generate`` makes one pair between two seeds (`synthct.synthesis.between_seeds`). The verbs ``release`` (give the
+model's memory back, before a training starts) and ``stop`` need no options.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from synthct.errors import Cancelled, UserError
 from synthct.events import Events
 from synthct.locks import FolderLock
 from synthct.processes import start_time
+from synthct.synthesis.between_seeds import generate_between
 from synthct.synthesis.card import CARD, model_folder
 from synthct.synthesis.files import synthesize_file
 from synthct.synthesis.model_file import Model, load_model
@@ -39,6 +41,8 @@ IDLE_S = 120.0
 EXIT_S = 1800.0
 _HEARTBEAT_S = 1.0
 _TAKEN = ".taken"
+_NEEDED = {"synthesize": ("model", "input", "output"), "generate": ("model", "image")}
+"""Options that a verb cannot do without."""
 
 
 class ModelCache:
@@ -74,16 +78,17 @@ def run_request(verb: str, options: Mapping[str, Any], events: Events, models: M
     An error ends the request and not the worker; `Cancelled` and an interruption go on to the caller.
     """
     try:
-        if verb != "synthesize":
-            raise UserError(f"The worker has no verb {verb}.", "It knows synthesize, release and stop.")
-        known = set(inspect.signature(synthesize_file).parameters) - {"events", "loader"}
+        if verb not in _NEEDED:
+            raise UserError(f"The worker has no verb {verb}.", f"It knows {', '.join(_NEEDED)}, release and stop.")
+        task: Callable[..., Path] = synthesize_file if verb == "synthesize" else generate_between
+        known = set(inspect.signature(task).parameters) - {"events", "loader"}
         for key in options:
             if key not in known:
-                raise UserError(f"The verb synthesize has no option {key}.", f"Known: {', '.join(sorted(known))}.")
-        for key in ("model", "input", "output"):
+                raise UserError(f"The verb {verb} has no option {key}.", f"Known: {', '.join(sorted(known))}.")
+        for key in _NEEDED[verb]:
             if not options.get(key):
                 raise UserError(f"The request lacks the option {key}.")
-        synthesize_file(**{"compress": False, **options}, events=events, loader=models.load)
+        task(**{"compress": False, **options}, events=events, loader=models.load)
     except UserError as error:
         events.error(error)
     except (Cancelled, KeyboardInterrupt):
