@@ -9,7 +9,7 @@ import yaml
 from synthct.errors import UserError
 from synthct.methods.noise import draw_latents, latent_shape_of, pair_channels
 from synthct.methods.registry import build_method
-from synthct.recipe import NOISE_TASK, PRESETS, load_recipe, preset_names, recipe_from_dict
+from synthct.recipe import CLASS_TASK, NOISE_TASK, PRESETS, load_recipe, preset_names, recipe_from_dict
 from synthct.volumes.scaling import make_scaling
 
 
@@ -41,6 +41,7 @@ def test_every_published_configuration_has_its_preset():
         "synthct-fastgan",
         "lecture-dcgan-nodules",
         "lecture-cgan-nodules",
+        "synthct-features-resnet",
     } <= set(preset_names())
 
 
@@ -67,6 +68,9 @@ def test_preset_builds_at_its_full_size(name):
             return
         images = torch.empty(2, 2 * recipe.data.neighbours + 1, *recipe.data.size)
         outputs = len(method.classes) or 1
+        if recipe.task == CLASS_TASK:
+            assert method.networks["classifier"](images).shape == (2, outputs)
+            return
         assert method.networks[method.generator_role](images).shape == (2, outputs, *recipe.data.size)
     assert method.paired == recipe.data.paired
 

@@ -13,7 +13,7 @@ from synthct.__main__ import main
 from synthct.data.preparation import prepare_cohort
 from synthct.events import read_events
 from synthct.methods.registry import METHODS
-from synthct.recipe import NOISE_TASK, Preparation, load_recipe, preset_names
+from synthct.recipe import CLASS_TASK, IMAGE_TASKS, NOISE_TASK, Preparation, load_recipe, preset_names
 from synthct.synthesis.model_file import load_model
 from synthct.training.checkpoint import read_summary
 from synthct.volumes.scaling import make_scaling
@@ -27,6 +27,7 @@ SMALL = {
     "patchgan": {"width": 4, "layers": 2},
     "multiscale-patchgan": {"width": 4, "layers": 1},
     "d-disc": {"width": 4},
+    "resnet-classifier": {"depth": 10, "widen": 0.0625},
     "dcgan-generator": {"width": 4},
     "dcgan-discriminator": {"width": 4},
     "noise-unet": {"filters": "4-8"},
@@ -63,6 +64,7 @@ def losses_of(method):
         },
         "self-regularised-gan": {"g_adversarial", "g_self", "d_real", "d_synthetic"},
         "segmentation": {"dice_ce"},
+        "classification": {"cross_entropy", "accuracy"},
         "dcgan": {"d_real", "d_synthetic", "g_adversarial"},
         "vanilla-gan": {"d_real", "d_synthetic", "g_adversarial"},
         "stylegan2": {
@@ -98,13 +100,13 @@ def cohorts(tmp_path_factory):
 
     pairs = tiny_pairs(tmp_path_factory.mktemp("pairs"))
     noise = prepare_cohort(pairs, Preparation(), pairs.root / "prepared").root / "cohort.json"
-    return {labels: made(labels) for labels in (None, 6, 7)} | {NOISE_TASK: noise}
+    return {labels: made(labels) for labels in (None, 6, 7)} | dict.fromkeys(IMAGE_TASKS, noise)
 
 
 def small(preset):
     """Options that make ``preset`` fit a test."""
     recipe = load_recipe(preset)
-    slices = 32 if recipe.task == NOISE_TASK else 8
+    slices = 32 if recipe.task in IMAGE_TASKS else 8
     size = "[32, 32]" if len(recipe.data.size) == 2 else f"[{slices}, 32, 32]"
     options = {"data.size": size, "training.batch": "2", "training.steps_per_epoch": str(STEPS)}
     options |= {"training.validation_volumes": "1", "training.workers": "0"}
@@ -122,7 +124,7 @@ def small(preset):
 def test_preset_trains(preset, cohorts, tmp_path):
     run = tmp_path / "run"
     task = load_recipe(preset).task
-    cohort = cohorts[task if task == NOISE_TASK else make_scaling(load_recipe(preset).data.input_scaling).classes]
+    cohort = cohorts[task if task in IMAGE_TASKS else make_scaling(load_recipe(preset).data.input_scaling).classes]
     command = ["train", "--preset", preset, "--cohort", str(cohort), "--run", str(run), "--steps", str(STEPS)]
     assert main([*command, "--device", "cpu", *small(preset)]) == 0
 
@@ -138,7 +140,7 @@ def test_preset_trains(preset, cohorts, tmp_path):
     assert all(math.isfinite(value) for value in losses.values())
     assert any(value != 0 for value in losses.values())
     score = "validation/dice" if written.method["name"] == "segmentation" else "validation/mae_hu"
-    score = "validation/statistics_distance" if task == NOISE_TASK else score
+    score = {NOISE_TASK: "validation/statistics_distance", CLASS_TASK: "validation/accuracy"}.get(task, score)
     assert [math.isfinite(found[score]) for found in values if score in found] == [True]
     assert events[-1]["kind"] == "result" and events[-1]["steps"] == STEPS
 

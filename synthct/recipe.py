@@ -34,8 +34,8 @@ class Preparation:
     spacing: tuple[float, float, float] | None = None
     """x, y, z in mm of the grid that is trained on; None keeps the MR's own."""
     crop: tuple[float, float, float] | None = None
-    """From noise only: x, y, z in mm that are kept around the middle of the mask, or of the image without one (row C2);
-    what lies beyond the image's end is left away. None: everything."""
+    """From noise and for classes only: x, y, z in mm that are kept around the middle of the mask, or of the image
+    without one (row C2); what lies beyond the image's end is left away. None: everything."""
 
     def __post_init__(self) -> None:
         _at_least("preparation.spacing", self.spacing, 0.01)
@@ -46,6 +46,10 @@ LABEL_TASK = "label-to-ct"
 """The task of a recipe whose network's input is a label map."""
 NOISE_TASK = "noise-to-ct"
 """The task of a recipe whose generator is fed noise and gives images, alone or with the mask that belongs to each."""
+CLASS_TASK = "ct-to-class"
+"""The task of a recipe whose network tells the classes of images: its features compare sets of images."""
+IMAGE_TASKS = (NOISE_TASK, CLASS_TASK)
+"""The tasks whose cases are images alone, or with the mask of what is outlined in them."""
 PerAxis = float | tuple[float, float, float]
 """A range for each of x (left-right), y (front-back) and z (along the body), or one number; each key says what for."""
 
@@ -150,18 +154,22 @@ class Data:
     target_scaling: Options = field(default_factory=lambda: {"name": "umea-ct"})
     augmentation: Augmentation = field(default_factory=Augmentation)
     fit: Literal["crop", "centre", "resize", "montage"] = "crop"
-    """From noise only: how an image comes to `size`. ``crop``: windows at random places; ``centre``: the middle, what
-    is smaller is padded; ``resize``: the whole image, image linear and mask nearest (row C2); ``montage``: all slices
-    side by side on one picture (row C8)."""
+    """From noise and for classes only: how an image comes to `size`. ``crop``: windows at random places; ``centre``:
+    the middle, what is smaller is padded; ``resize``: the whole image, image linear and mask nearest (row C2);
+    ``montage``, from noise: all slices side by side on one picture (row C8)."""
     montage_slice: tuple[int, int] = (256, 256)
     """From noise only: rows and columns that a slice has on a montage; it is cut or padded about its middle."""
     masks: Literal["none", "channel", "joined"] = "none"
     """From noise only: the case's mask as a second channel (``channel``), or its slices after the image's along z in
     one channel (``joined``, row C2: the first entry of `size` then counts both)."""
     mask_scaling: Options = field(default_factory=lambda: {"name": "hagan-mask-binary"})
-    """From noise only: ``hagan-mask-binary`` takes masks of 0 and 1, ``hagan-mask`` those of 0, 1 and 2 (row C2)."""
+    """From noise (for classes: of masks that are compared later): ``hagan-mask-binary`` takes masks of 0 and 1,
+    ``hagan-mask`` those of 0, 1 and 2 (row C2)."""
     classes: tuple[str, ...] = ()
-    """From noise only: values of the cases' ``diagnosis`` that the generator is told; none: it is told nothing."""
+    """From noise: values of the cases' `class_of` that the generator is told; none: it is told nothing. For classes:
+    those that are told apart; none: all that the cohort has, which the run's recipe then names."""
+    class_of: Literal["diagnosis", "centre"] = "diagnosis"
+    """From noise and for classes only: what the manifest says of a case that is its class."""
 
     def __post_init__(self) -> None:
         _at_least("data.size", self.size, 1)
@@ -187,8 +195,8 @@ class Data:
             )
 
 
-FROM_NOISE_ONLY = ("fit", "montage_slice", "masks", "mask_scaling", "classes")
-"""Keys of `Data` that mean something for `NOISE_TASK` alone."""
+FROM_NOISE_ONLY = ("fit", "montage_slice", "masks", "mask_scaling", "classes", "class_of")
+"""Keys of `Data` that mean something for `IMAGE_TASKS` alone."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +257,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON/YAML values, every default written out but for keys that are for another task."""
         plain = typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))
-        if self.task != NOISE_TASK:
+        if self.task not in IMAGE_TASKS:
             for name in FROM_NOISE_ONLY:
                 if getattr(self.data, name) == getattr(Data(), name):
                     del plain["data"][name]

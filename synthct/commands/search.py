@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
             "A search needs the package optuna, which is not installed.", todo="pip install optuna"
         ) from error
     from synthct.data.cohort import read_cohort
-    from synthct.recipe import NOISE_TASK, load_recipe
+    from synthct.recipe import CLASS_TASK, NOISE_TASK, load_recipe
     from synthct.studies.search_report import best_of
 
     overrides = overrides_from(options.extra)
@@ -83,7 +83,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
             "Leave it out, or search with --sampler tpe or random." if sampler == "grid" else "Give 1 or more.",
         )
     recipe = load_recipe(options.preset, overrides)
-    scored = "validation/statistics_distance" if recipe.task == NOISE_TASK else "validation/mae_hu"
+    scored = {NOISE_TASK: "validation/statistics_distance", CLASS_TASK: "validation/cross_entropy"}.get(
+        recipe.task, "validation/mae_hu"
+    )
     settings = Settings(
         sampler=sampler,
         trials=None if sampler == "grid" else options.trials or 20,

@@ -48,6 +48,8 @@ class Volume:
     """False: an "image" without a mask; `mask` is 0 everywhere."""
     diagnosis: str | None = None
     """The case's."""
+    centre: str | None = None
+    """The case's."""
 
     @property
     def input(self) -> np.ndarray:
@@ -91,7 +93,7 @@ class Volume:
         return array
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("id", "folder", "shape", "spacing", "kind", "masked", "diagnosis")
+        names = ("id", "folder", "shape", "spacing", "kind", "masked", "diagnosis", "centre")
         return {name: getattr(self, name) for name in names}
 
 
@@ -137,7 +139,7 @@ def _opened(case: Case, folder: Path) -> Volume:
     facts = json.loads((entry / "case.json").read_text(encoding="utf-8"))
     masked = case.kind != "image" or case.mask is not None
     shape, spacing = tuple(facts["shape"]), tuple(facts["spacing"])
-    volume = Volume(case.id, entry.absolute(), shape, spacing, case.kind, masked, case.diagnosis)
+    volume = Volume(case.id, entry.absolute(), shape, spacing, case.kind, masked, case.diagnosis, case.centre)
     for array in (*([] if case.kind == "image" else [volume.input]), volume.ct, volume.mask):
         if array.shape != volume.shape:
             raise _damaged(entry, f"It holds {array.shape} voxels in place of {volume.shape}.")

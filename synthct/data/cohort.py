@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from synthct.errors import UserError
 from synthct.events import Events
-from synthct.recipe import LABEL_TASK, NOISE_TASK, Preparation, typed
+from synthct.recipe import IMAGE_TASKS, LABEL_TASK, Preparation, typed
 from synthct.whole_file import write_whole
 
 FORMAT = 1
@@ -102,14 +102,14 @@ class Cohort:
     def for_task(self, task: str) -> Cohort:
         """Return the cohort with what ``task`` needs alone: label maps for ``label-to-ct``, MRs for all others.
 
-        For ``noise-to-ct`` only image and mask stay.
+        For ``noise-to-ct`` and ``ct-to-class`` only image and mask stay.
 
         Raises
         ------
         UserError
             A case that is not excluded lacks it.
         """
-        if task == NOISE_TASK:
+        if task in IMAGE_TASKS:
             alone: dict[str, Any] = {"mr": None, "labels": None, "mr_series": None}
             return dataclasses.replace(self, cases=tuple(dataclasses.replace(case, **alone) for case in self))
         wanted, other, name = ("labels", "mr", "label map") if task == LABEL_TASK else ("mr", "labels", "MR")

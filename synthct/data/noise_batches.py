@@ -1,7 +1,7 @@
-"""Batches for networks that are fed noise: images alone or with their masks; draws follow from (seed, step, sample).
+"""Batches of images, alone or with their masks, for networks that are fed noise or tell classes.
 
-Nothing is remembered between steps, so that a resumed training goes on exactly, and ``world`` processes with batches of
-``batch`` see together what one process with ``world`` × ``batch`` would see.
+Draws follow from (seed, step, sample). Nothing is remembered between steps, so that a resumed training goes on exactly,
+and ``world`` processes with batches of ``batch`` see together what one process with ``world`` × ``batch`` would see.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class NoiseBatches:
         return [self._class_of(self._items[place].volume) for place in self._places(count)]
 
     def _class_of(self, volume: Volume) -> int:
-        return self._data.classes.index(str(volume.diagnosis)) if self._data.classes else 0
+        return self._data.classes.index(str(getattr(volume, self._data.class_of))) if self._data.classes else 0
 
     def _places(self, count: int) -> list[int]:
         places: list[int] = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int).tolist()
@@ -167,18 +167,19 @@ def _first(length: int, side: int, random: np.random.Generator | None) -> int:
 
 
 def require_pairs(volumes: Mapping[str, Volume], data: Data) -> None:
-    """Refuse cases that a training from noise cannot use, by name.
+    """Refuse cases that a training from noise, or of classes, cannot use, by name.
 
     Raises
     ------
     UserError
-        A mask that is missing or holds values other than ``data.mask_scaling`` declares, a ``diagnosis`` that
+        A mask that is missing or holds values other than ``data.mask_scaling`` declares, a ``data.class_of`` that
         ``data.classes`` does not name, or an image that is smaller than what the network makes.
     """
     for volume in volumes.values():
-        if data.classes and volume.diagnosis not in data.classes:
+        known = getattr(volume, data.class_of)
+        if data.classes and known not in data.classes:
             raise UserError(
-                f"The case {volume.id} has the diagnosis {volume.diagnosis or 'none'}.",
+                f"The case {volume.id} has the {data.class_of} {known or 'none'}.",
                 f"`data.classes` names {', '.join(data.classes)}.",
                 "Correct the manifest, or exclude the case.",
             )

@@ -65,11 +65,12 @@ def split_cohort(
     seed: int = 0,
     gap: int = 2,
     events: Events = SILENT,
+    stratify: Sequence[str] = ("sex", "diagnosis"),
 ) -> Split:
     """Split by patient; with fewer than three patients by slabs of slices, and a warning that says what that means.
 
     Where the manifest says the part of every case, that is the split. ``slices`` is the number of axial slices of
-    every prepared case.
+    every prepared case, ``stratify`` as for `split_by_patient`.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def split_cohort(
     if any(case.part is not None for case in cohort.used):
         return _given_split(cohort)
     if len({case.patient_id for case in cohort.used}) >= MIN_PATIENTS:
-        return split_by_patient(cohort, fractions, seed)
+        return split_by_patient(cohort, fractions, seed, stratify)
     events.warning(
         f"The cohort has fewer than {MIN_PATIENTS} patients, so it is split by slabs of slices.",
         "Scores on unseen slices of the same patients show that the training works, not that the model generalises.",

@@ -14,7 +14,7 @@ from synthct.errors import UserError
 from synthct.methods.method import Batch, Method
 from synthct.methods.optimisers import check_roles
 from synthct.networks.registry import build_network
-from synthct.recipe import FROM_NOISE_ONLY, NOISE_TASK, Augmentation, Data, Recipe
+from synthct.recipe import FROM_NOISE_ONLY, IMAGE_TASKS, NOISE_TASK, Augmentation, Data, Recipe
 from synthct.volumes.montage import Montage
 from synthct.volumes.scaling import make_scaling
 
@@ -127,7 +127,7 @@ def build_noise_networks(recipe: Recipe, latent: int, judges: Sequence[str] = ("
 
 
 def require_noise_recipe(recipe: Recipe) -> None:
-    """Refuse what does not go with images from noise, and keys for them in a recipe of another task.
+    """Refuse what does not go with images from noise or the classes of images, and their keys in other recipes.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def require_noise_recipe(recipe: Recipe) -> None:
         Naming the recipe's key.
     """
     data = recipe.data
-    if recipe.task != NOISE_TASK:
+    if recipe.task not in IMAGE_TASKS:
         given = [f"data.{name}" for name in FROM_NOISE_ONLY if getattr(data, name) != getattr(Data(), name)]
         given += [] if recipe.preparation.crop is None else ["preparation.crop"]
         if given:
@@ -145,17 +145,20 @@ def require_noise_recipe(recipe: Recipe) -> None:
                 "Leave it out.",
             )
         return
+    what = "images from noise" if recipe.task == NOISE_TASK else "the classes of images"
     if data.neighbours:
-        raise UserError(f"`data.neighbours` cannot be {data.neighbours} for images from noise.", todo="Set it to 0.")
+        raise UserError(f"`data.neighbours` cannot be {data.neighbours} for {what}.", todo="Set it to 0.")
     if dataclasses.replace(data.augmentation, flip=False) != Augmentation():
         raise UserError(
-            "`data.augmentation` can only have `flip` for images from noise.",
-            "Whatever else is changed in the images, the network learns to make.",
+            f"`data.augmentation` can only have `flip` for {what}.",
+            "Whatever else is changed in the images, the network learns to make."
+            if recipe.task == NOISE_TASK
+            else "Whole images are shown as they are.",
             "Leave the other keys out; augmented images can be made into cases of their own.",
         )
     if make_scaling(data.target_scaling).percentiles is not None:
         raise UserError(
-            f"`data.target_scaling` cannot be {data.target_scaling['name']} for images from noise.",
+            f"`data.target_scaling` cannot be {data.target_scaling['name']} for {what}.",
             "It is taken from each volume, and a generated one has none to take it from.",
             "Take hagan-ct or ct-window.",
         )
@@ -184,7 +187,9 @@ def require_noise_recipe(recipe: Recipe) -> None:
         )
     if recipe.preparation.registration != "none" or recipe.preparation.bias_correction:
         raise UserError(
-            "Images for a training from noise are neither registered nor corrected.",
+            f"Images for a training of {what} are neither registered nor corrected."
+            if recipe.task != NOISE_TASK
+            else "Images for a training from noise are neither registered nor corrected.",
             "There is no MR.",
             "Set `preparation.registration` to none and `preparation.bias_correction` to false.",
         )

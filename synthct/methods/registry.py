@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from synthct.errors import UserError
+from synthct.methods.classification import Classification
 from synthct.methods.conditional_gan import ConditionalGAN
 from synthct.methods.cyclegan import CycleGAN
 from synthct.methods.dcgan import DCGAN
@@ -23,7 +24,7 @@ from synthct.methods.self_regularised_gan import SelfRegularisedGAN
 from synthct.methods.stylegan2 import StyleGAN2
 from synthct.methods.wgan import WGAN
 from synthct.options import build
-from synthct.recipe import NOISE_TASK, Recipe
+from synthct.recipe import CLASS_TASK, NOISE_TASK, Recipe
 
 METHODS: dict[str, Callable[..., Method]] = {
     "regression": Regression,
@@ -33,6 +34,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "wgan": WGAN,
     "self-regularised-gan": SelfRegularisedGAN,
     "segmentation": Segmentation,
+    "classification": Classification,
     "dcgan": DCGAN,
     "vanilla-gan": DCGAN,  # row C4: the same step, other networks
     "noise-wgan": NoiseWGAN,
@@ -64,6 +66,11 @@ def build_method(recipe: Recipe) -> Method:
             f"The method {recipe.method.get('name')} does not go with `task: {recipe.task}`.",
             f"`{NOISE_TASK}` is for generators that are fed noise, and they for it alone.",
             "Change one of the two.",
+        )
+    if recipe.task == CLASS_TASK and not isinstance(method, Classification):
+        raise UserError(
+            f"The method {recipe.method.get('name')} does not go with `task: {recipe.task}`.",
+            todo="Take the method classification, or another task.",
         )
     divisor = getattr(method.networks[method.generator_role], "divisor", 1)
     for length in recipe.data.size:

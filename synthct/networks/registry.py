@@ -22,6 +22,7 @@ from synthct.networks.patchgan import PatchGAN
 from synthct.networks.pix2pix_unet import Pix2PixUNet
 from synthct.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from synthct.networks.residual_encoder_unet import ResidualEncoderUNet
+from synthct.networks.resnet_classifier import resnet_classifier
 from synthct.networks.resnet_generator import ResNetGenerator
 from synthct.networks.segmenters import segresnet, unet_3d
 from synthct.networks.strided_discriminator import StridedDiscriminator
@@ -36,6 +37,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resenc-unet": ResidualEncoderUNet,
     "unet-3d": unet_3d,
     "segresnet": segresnet,
+    "resnet-classifier": resnet_classifier,
     "patchgan": PatchGAN,
     "multiscale-patchgan": MultiscalePatchGAN,
     "d-disc": DDisc,

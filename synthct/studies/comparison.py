@@ -24,7 +24,7 @@ from synthct.data.split import Split, folds, split_cohort
 from synthct.errors import UserError
 from synthct.evaluation.report import Scores, score_arrays, write_csv
 from synthct.events import SILENT, Events, read_events
-from synthct.recipe import NOISE_TASK, Recipe
+from synthct.recipe import CLASS_TASK, NOISE_TASK, Recipe
 from synthct.studies.baselines import constant_ct, interpolated_slices
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.model_file import Model, load_model
@@ -140,6 +140,10 @@ def _check(recipes: Sequence[Recipe], starts: Mapping[str, str]) -> None:
     if len(set(names)) < len(names):
         raise UserError("Two recipes have the same name.", f"They are {', '.join(names)}.", "Name them differently.")
     for recipe in recipes:
+        if recipe.task == CLASS_TASK:
+            raise UserError(
+                f"The recipe {recipe.name} cannot be compared on patients.", "It tells classes and makes no CT."
+            )
         if recipe.task == NOISE_TASK:
             raise UserError(
                 f"The recipe {recipe.name} cannot be compared on patients.",

@@ -10,8 +10,9 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
     Entry of the network registry: ``{"name": ..., options}``, and its channels: ``neighbours`` · 2 + 1, times the
     classes where ``input_scaling`` is ``one-hot``.
 ``classes``
-    Names of the output's channels where they are scores of classes (task ``"ct-to-tissues"``) in place of HU; the
-    input is then a CT, and ``target_scaling`` and ``hu_range`` are that CT's. Absent in a model that translates.
+    Names of the output's channels where they are scores of classes (tasks ``"ct-to-tissues"``, of each voxel, and
+    ``"ct-to-class"``, of the whole image) in place of HU; the input is then a CT, and ``target_scaling`` and
+    ``hu_range`` are that CT's. Absent in a model that translates.
 ``input_scaling``, ``target_scaling``
     ``to_dict()`` of the intensity scalings. ``one-hot`` and ``lidc-label`` are of label numbers: the input of such a
     model (task ``"label-to-ct"``) is a label map, which is resampled by nearest neighbour.
@@ -43,6 +44,12 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
     One sentence for the user.
 ``weights_sha256``
     Of ``weights.safetensors`` beside it.
+
+A model of the task ``"ct-to-class"`` also has ``preparation``, ``fit`` and ``mask_scaling`` (that of masks whose
+features are asked for), as below, and:
+
+``class_of``
+    What the manifest said of a case that is its class: ``"diagnosis"`` or ``"centre"``.
 
 A model that makes images from noise (task ``"noise-to-ct"``, ``input`` ``"noise"``) has no ``input_scaling``,
 ``neighbours``, ``statistics``, ``bias_correction`` and ``body_only``; its ``network`` takes latents, ``in_channels`` is

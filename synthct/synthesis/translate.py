@@ -87,8 +87,10 @@ def translate(
     if model.card.get("classes"):
         raise UserError(
             f"The model {model.card['name']} gives no HU.",
-            f"It finds tissues in a {model.card['input']}: {', '.join(model.card['classes'])}.",
-            "Choose a model that translates; this one serves as `feature_model` of a training.",
+            f"It finds classes of a {model.card['input']}: {', '.join(model.card['classes'])}.",
+            "Choose a model that translates; this one serves as `feature_model` of a training."
+            if model.card["task"] == "ct-to-tissues"
+            else "Choose a model that translates; this one serves as --features of `synthct distribution`.",
         )
     predictor = Predictor(model, choose_device(device), batch, events)
     grid = grid_of(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 import tempfile
@@ -19,8 +20,9 @@ from synthct.data.cache import Volume, write_arrays
 from synthct.data.fitting import fitted, image_size
 from synthct.data.split import Split
 from synthct.events import SILENT, Events
+from synthct.methods.classification import UNKNOWN
 from synthct.methods.registry import build_method
-from synthct.recipe import NOISE_TASK, Recipe
+from synthct.recipe import CLASS_TASK, IMAGE_TASKS, Recipe
 from synthct.synthesis.predictor import is_out_of_memory
 from synthct.terminal import duration
 from synthct.training.launch import launch
@@ -80,6 +82,8 @@ def measure(recipe: Recipe, device: str = "auto", steps: int = 3, events: Events
     UserError
         A recipe that cannot be built, a device that is not there, or too little memory.
     """
+    if recipe.task == CLASS_TASK and not recipe.data.classes:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, classes=UNKNOWN))
     fabric = launch(device, recipe.training.precision)
     seconds: list[float] = []
     with tempfile.TemporaryDirectory(prefix="synthct-dry-run-") as folder, MemoryGrowth(fabric.device) as growth:
@@ -135,7 +139,7 @@ def _made_up(recipe: Recipe, folder: Path) -> Volume:
         slices = _SLICES if set(recipe.data.planes) == {"axial"} else max(size)
         shape = (slices, max(size), max(size))
     random = np.random.default_rng(0)
-    if recipe.task == NOISE_TASK:
+    if recipe.task in IMAGE_TASKS:
         return _made_up_pair(recipe, folder, random)
     classes = make_scaling(recipe.data.input_scaling).classes
     kind = "mr" if classes is None else "labels"
@@ -157,8 +161,8 @@ def _made_up_pair(recipe: Recipe, folder: Path, random: np.random.Generator) -> 
     entry.mkdir()
     mask = random.integers(0, 2, shape, np.uint8)
     write_arrays(entry, random.integers(-1000, 600, shape, np.int16), mask, _SPACING)
-    diagnosis = recipe.data.classes[0] if recipe.data.classes else None
-    return fitted(Volume("noise", entry, shape, _SPACING, "image", diagnosis=diagnosis), recipe.data)
+    known = recipe.data.classes[0] if recipe.data.classes else None
+    return fitted(Volume("noise", entry, shape, _SPACING, "image", diagnosis=known, centre=known), recipe.data)
 
 
 def _parameters(networks: nn.Module) -> int:

@@ -22,11 +22,14 @@ from synthct.data.slices import SliceBatches
 from synthct.data.split import Split
 from synthct.errors import Cancelled, UserError
 from synthct.events import Events
+from synthct.methods.classification import Classification
 from synthct.methods.method import Method
 from synthct.methods.noise import NoiseMethod
 from synthct.methods.segmentation import Segmentation
-from synthct.recipe import NOISE_TASK, Augmentation, Recipe
+from synthct.recipe import IMAGE_TASKS, Augmentation, Recipe
 from synthct.synthesis.model_file import save_model
+from synthct.training.class_card import class_card
+from synthct.training.class_judge import ClassJudge
 from synthct.training.curves import Curves
 from synthct.training.ema import Ema
 from synthct.training.interrupt import Interrupt
@@ -93,7 +96,8 @@ class Loop:
         ]
         self._shown = self._samples(volumes, split)
         self._training = [volumes[case] for case in split.training]
-        card = noise_card if isinstance(method, NoiseMethod) else model_card
+        cards = {NoiseMethod: noise_card, Classification: class_card}
+        card = next((made for kind, made in cards.items() if isinstance(method, kind)), model_card)
         self._card = card(recipe, method, self._training)
         self._sizes = (len(split.training), len(split.validation))
         self.plan = make_plan(training, self.batches.steps_per_epoch, bool(self._validation))
@@ -258,6 +262,8 @@ class Loop:
                 for ids in (split.validation, [case for part in seen for case in part])
             )
             return NoiseJudge(self._card, held_out, all_of_them)
+        if isinstance(method, Classification):
+            return ClassJudge(method, self.recipe.data)
         return TissueJudge(method, self._card) if isinstance(method, Segmentation) else TranslationJudge(self._card)
 
     def _epoch_is_over(self) -> bool:
@@ -294,11 +300,11 @@ def _batches(
     world: int = 1,
 ) -> SliceBatches | PatchBatches | NoiseBatches:
     """Return what cuts the samples of a recipe."""
-    if recipe.task == NOISE_TASK:
+    if recipe.task in IMAGE_TASKS:
         if slabs:
             raise UserError(
                 "The split divides cases by slabs of slices.",
-                "From noise whole images are learned.",
+                "Whole images are learned.",
                 "Give a split by patient, or none.",
             )
         return NoiseBatches(volumes, ids, recipe.data, batch, recipe.training.seed, rank, world)

@@ -26,6 +26,7 @@ _LATTICE = 4
 _SAMPLE = 2_000_000
 _SCORES_ARE = {
     "validation/dice": "means over the validation volumes, their CT spoilt as in training",
+    "validation/accuracy": "of the validation cases; chance is 1 divided by the number of classes where they are even",
     "validation/statistics_distance": "Fréchet distance of simple image statistics, generated to real; not an FID",
 }
 _INSIDE = "means over the validation volumes, inside the body mask"

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from synthct.data.cache import Volume, open_cache
+from synthct.data.class_names import with_classes
 from synthct.data.cohort import Cohort, write_cohort
 from synthct.data.fitting import fitted
 from synthct.data.left_out import LeftOut
@@ -26,7 +27,7 @@ from synthct.events import SILENT, Events
 from synthct.locks import FolderLock
 from synthct.methods.method import Method
 from synthct.methods.registry import build_method
-from synthct.recipe import NOISE_TASK, Recipe
+from synthct.recipe import CLASS_TASK, IMAGE_TASKS, Recipe
 from synthct.synthesis.model_file import load_model
 from synthct.synthesis.predictor import is_out_of_memory
 from synthct.training.checkpoint import read_summary
@@ -82,6 +83,7 @@ def train(
     if steps is not None:
         recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, steps=steps))
     _check(recipe)
+    recipe = with_classes(recipe, cohort)
     cohort = cohort.for_task(recipe.task)
     method = build_method(recipe)  # before anything is written
     if initial_model is not None:
@@ -203,7 +205,7 @@ def _prepared(
             shared = os.access(prepared.root, os.W_OK)
             volumes = open_cache(prepared, prepared.root / ".cache" if shared else run.cache, events, left_out)
             prepared = left_out.of(prepared)
-            if recipe.task == NOISE_TASK:
+            if recipe.task in IMAGE_TASKS:
                 volumes = {case: fitted(volume, recipe.data) for case, volume in volumes.items()}
                 require_pairs(volumes, recipe.data)
             if not run.split_file.exists():
@@ -232,10 +234,11 @@ def _prepared(
 
 
 def _drawn_split(recipe: Recipe, prepared: Cohort, slices: dict[str, int], events: Events) -> Split:
-    """Draw the run's split; from noise, where whole images count and not slabs, too few patients are all learned."""
-    if recipe.task == NOISE_TASK and len({case.patient_id for case in prepared.used}) < MIN_PATIENTS:
+    """Draw the run's split; where whole images count and not slabs, too few patients are all learned."""
+    if recipe.task in IMAGE_TASKS and len({case.patient_id for case in prepared.used}) < MIN_PATIENTS:
         return Split(tuple(case.id for case in prepared.used), seed=recipe.training.seed)
-    return split_cohort(prepared, slices, seed=recipe.training.seed, events=events)
+    stratify = (recipe.data.class_of,) if recipe.task == CLASS_TASK else ("sex", "diagnosis")
+    return split_cohort(prepared, slices, seed=recipe.training.seed, events=events, stratify=stratify)
 
 
 def _warn_of_few(method: Method, split: Split, events: Events) -> None:
@@ -292,7 +295,7 @@ def _start_from(method: Method, recipe: Recipe, path: Path | str, events: Events
             f"Its network {model.card['network']} differs from the recipe's {recipe.networks[method.generator_role]}.",
             "Give the generator of the recipe the same options.",
         ) from error
-    for key in ("target_scaling",) if recipe.task == NOISE_TASK else ("input_scaling", "target_scaling"):
+    for key in ("target_scaling",) if recipe.task in IMAGE_TASKS else ("input_scaling", "target_scaling"):
         if model.card[key] != make_scaling(getattr(recipe.data, key)).to_dict():
             events.warning(
                 f"The model {path} was trained with another {key.replace('_', ' ')}.",
