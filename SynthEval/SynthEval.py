@@ -1,7 +1,8 @@
-"""SynthEval: the window around the evaluation sections of ``synthct.scene``. This file connects and computes nothing."""
+"""SynthEval: the window around the evaluation sections of ``synthct.scene``. It connects them and computes nothing."""
 
 import sys
 from pathlib import Path
+from typing import Union
 
 # In a clone `synthct` lies beside this module's folder; installed, it lies beside this file.
 if not (Path(__file__).resolve().parent / "synthct").is_dir():
@@ -10,6 +11,15 @@ if not (Path(__file__).resolve().parent / "synthct").is_dir():
 import qt
 import slicer
 import vtk
+from slicer import (
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLMarkupsLineNode,
+    vtkMRMLPlotChartNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTableNode,
+    vtkMRMLTextNode,
+)
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -22,6 +32,8 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from synthct.scene import selftest
+from synthct.scene.evaluation_pair_section import EvaluationPairSection
+from synthct.scene.evaluation_views import CompareViews
 from synthct.scene.session import Session
 
 
@@ -43,7 +55,23 @@ class SynthEval(ScriptedLoadableModule):
 class SynthEvalParameterNode:
     """The user's choices and the results, saved with the scene."""
 
-    otherGrid: str = "resample"
+    pairReference: vtkMRMLScalarVolumeNode
+    pairSynthetic: vtkMRMLScalarVolumeNode
+    pairBody: bool = True
+    pairMask: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    pairRegions: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    pairLine: vtkMRMLMarkupsLineNode
+    pairResample: bool = True
+    pairLeaveOut: bool = False
+    pairScores: vtkMRMLTableNode
+    pairRegionScores: vtkMRMLTableNode
+    pairSlices: vtkMRMLTableNode
+    pairError: vtkMRMLScalarVolumeNode
+    pairHistogram: vtkMRMLScalarVolumeNode
+    pairSliceChart: vtkMRMLPlotChartNode
+    pairBoneChart: vtkMRMLPlotChartNode
+    pairLineChart: vtkMRMLPlotChartNode
+    pairReport: vtkMRMLTextNode
 
 
 class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -62,7 +90,9 @@ class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = SynthEvalLogic()
-        self.sections = []  # each has ui, update(), scene_closing() and close()
+        session, views = self.logic.session, CompareViews()
+        self.pair = EvaluationPairSection(self.ui.pairButton, session, views, self.parameters)
+        self.sections = [self.pair]  # each has ui, update(), scene_closing() and close()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)

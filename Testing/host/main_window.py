@@ -11,6 +11,10 @@ from .plot_views import has_plot, qMRMLPlotWidget
 from .pythonqt import unwrap
 from .slice_views import qMRMLSliceWidget
 
+BESIDE = {"Red": (0, 0, 2, 1), "Yellow": (0, 1, 1, 1), "Green": (1, 1, 1, 1), "Plot": (2, 0, 1, 2)}
+QUARTERS = {"Red": (0, 0, 1, 1), "Plot": (0, 1, 1, 1), "Green": (1, 0, 1, 1), "Yellow": (1, 1, 1, 1)}
+"""Row, column, rows and columns of the views."""
+
 
 class ModuleSelector(QtWidgets.QComboBox):
     """The list of modules in the tool bar."""
@@ -57,23 +61,20 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
             name: qMRMLSliceWidget(application_logic.GetSliceLogicByLayoutName(name), name, views)
             for name in ("Red", "Yellow", "Green")
         }
-        grid.addWidget(self.slice_widgets["Red"], 0, 0, 2, 1)
-        grid.addWidget(self.slice_widgets["Yellow"], 0, 1)
-        grid.addWidget(self.slice_widgets["Green"], 1, 1)
         self.plot_widget = qMRMLPlotWidget(views)
         self.plot_widget.hide()
-        grid.addWidget(self.plot_widget, 2, 0, 1, 2)
         for row in range(2):
             grid.setRowStretch(row, 2)
         self._grid = grid
-        grid.setColumnStretch(0, 3)
-        grid.setColumnStretch(1, 2)
         self.setCentralWidget(views)
         self.statusBar()
         self._layout_node: Any = None
 
     def follow_layout(self, node: Any) -> None:
-        """Show a plot view whenever the layout node asks for one; the slice views are always the same three."""
+        """Show a plot view whenever the layout node asks for one; the slice views are always the same three.
+
+        Four-up with a plot is laid out as in Slicer, everything else alike.
+        """
         self._layout_node = node
         node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._show_layout())
         self._show_layout()
@@ -83,7 +84,13 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
         nodes = slicer.util.getNodesByClass("vtkMRMLPlotViewNode") if plot else []
         self.plot_widget.setMRMLPlotViewNode(nodes[0] if nodes else None)
         self.plot_widget.setVisible(bool(nodes))
-        self._grid.setRowStretch(2, 3 if nodes else 0)
+        quarters = self._layout_node.GetViewArrangement() == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView
+        widgets = {**self.slice_widgets, "Plot": self.plot_widget}
+        for name, place in (QUARTERS if quarters else BESIDE).items():
+            self._grid.addWidget(widgets[name], *place)
+        self._grid.setRowStretch(2, 3 if nodes and not quarters else 0)
+        self._grid.setColumnStretch(0, 3)
+        self._grid.setColumnStretch(1, 3 if quarters else 2)
 
     def moduleSelector(self) -> QtWidgets.QComboBox:
         """Return the list of modules."""

@@ -32,7 +32,7 @@ class Following:
         self._on_end, self._on_look = on_end, on_look
         self._timer = qt.QTimer()
         self._timer.setInterval(_INTERVAL_MS)
-        self._timer.connect("timeout()", self._on_timer)
+        self._timer.connect("timeout()", self.look)
 
     def follow(self, job: Job) -> None:
         """Look at ``job`` from now on."""
@@ -47,7 +47,8 @@ class Following:
             job.cancel()
         return job
 
-    def _on_timer(self) -> None:
+    def look(self) -> None:
+        """See how far the job is; the timer does so by itself, in a script Slicer's timers may never fire."""
         job = self.job
         if job is None:
             return

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import slicer
-import vtk
+
+from synthct.scene.view_looks import ViewLook, look_of, restore_look
 
 _VIEWS = ("Red", "Yellow", "Green", "Slice4")
 _OVER_CT = 0.5
 """Opacity of the label map where the original CT lies below it."""
-
-
-@dataclass(frozen=True)
-class _View:
-    """How a slice view was before."""
-
-    background: str | None
-    foreground: str | None
-    label: str | None
-    foreground_opacity: float
-    label_opacity: float
-    linked: int
-    hot: int
-    outline: int
-    orientation: str
-    to_ras: vtk.vtkMatrix4x4
 
 
 class SideBySide:
@@ -42,7 +27,7 @@ class SideBySide:
         self.shown = False
         self._volumes: tuple[str | None, ...] = ()
         self._layout = 0
-        self._before: dict[str, _View] = {}
+        self._before: dict[str, ViewLook] = {}
 
     def show(
         self,
@@ -64,7 +49,7 @@ class SideBySide:
         anew = not self._volumes or int(manager.layout) != layout
         if not self.shown:
             self._layout = int(manager.layout)
-            self._before = {name: _look_of(*nodes) for name, nodes in _views()}
+            self._before = {name: look_of(*nodes) for name, nodes in _views()}
         if anew:
             manager.setLayout(layout)
         over = _OVER_CT if original is not None else 1.0
@@ -99,7 +84,7 @@ class SideBySide:
         self.shown, self._volumes = False, ()
         for name, (view, volumes) in _views():
             if name in self._before:
-                _restore(self._before[name], view, volumes)
+                restore_look(self._before[name], view, volumes)
         manager.setLayout(self._layout)
 
     def forget(self) -> None:
@@ -122,40 +107,3 @@ def _views() -> list[tuple[str, tuple[Any, Any]]]:
     """Name, slice node and composite node of the views that there are."""
     logics = [(name, slicer.app.applicationLogic().GetSliceLogicByLayoutName(name)) for name in _VIEWS]
     return [(name, (logic.GetSliceNode(), logic.GetSliceCompositeNode())) for name, logic in logics if logic]
-
-
-def _look_of(view: Any, volumes: Any) -> _View:
-    to_ras = vtk.vtkMatrix4x4()
-    to_ras.DeepCopy(view.GetSliceToRAS())
-    return _View(
-        volumes.GetBackgroundVolumeID(),
-        volumes.GetForegroundVolumeID(),
-        volumes.GetLabelVolumeID(),
-        volumes.GetForegroundOpacity(),
-        volumes.GetLabelOpacity(),
-        volumes.GetLinkedControl(),
-        volumes.GetHotLinkedControl(),
-        view.GetUseLabelOutline(),
-        view.GetOrientation(),
-        to_ras,
-    )
-
-
-def _restore(look: _View, view: Any, volumes: Any) -> None:
-    def still(node_id: str | None) -> str | None:
-        return node_id if node_id and slicer.mrmlScene.GetNodeByID(node_id) is not None else None
-
-    volumes.SetLinkedControl(0)
-    volumes.SetHotLinkedControl(look.hot)
-    if look.background is not None:  # a view that was empty keeps what it shows now
-        volumes.SetBackgroundVolumeID(still(look.background))
-        volumes.SetForegroundVolumeID(still(look.foreground))
-        volumes.SetLabelVolumeID(still(look.label))
-    volumes.SetForegroundOpacity(look.foreground_opacity)
-    volumes.SetLabelOpacity(look.label_opacity)
-    view.SetUseLabelOutline(look.outline)
-    if view.GetOrientation() != look.orientation:
-        view.SetOrientation(look.orientation)
-    view.GetSliceToRAS().DeepCopy(look.to_ras)
-    view.UpdateMatrices()
-    volumes.SetLinkedControl(look.linked)
