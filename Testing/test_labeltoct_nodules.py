@@ -247,6 +247,11 @@ def test_random_nodules_come_from_the_seed(slicer_host, window, labels):
     assert (voxels_of(labels) == before).all()
     ui.randomButton.click()
     assert (voxels_of(labels) == first).all() and not slicer_host.errors
+    ui.undoButton.click()
+    for count in (1, 2):  # pressed again, the seed goes on
+        ui.countSpinBox.value = count
+        ui.randomButton.click()
+    assert (voxels_of(labels) == first).all() and not slicer_host.errors
 
 
 @pytest.mark.parametrize("spacing", [(4.0, 4.0, 4.0), (3.0, 4.0, 5.0)])

@@ -292,7 +292,12 @@ class NoduleSection:
         with slicer.util.WaitCursor():
             draw = draw_pose if node.noduleVaried else lambda random: UNCHANGED
             planted: Sequence[Planted] = plant_random(
-                ground, self.gallery.all(), node.noduleCount, node.noduleSeed, draw
+                ground,
+                self.gallery.all(),
+                node.noduleCount,
+                node.noduleSeed,
+                draw,
+                first=len(read_record(labels).nodules),  # pressed again, the seed goes on and does not repeat itself
             )
             for entry in reversed(planted):
                 ground.take_back(entry.anchor, entry.offsets, entry.before)
