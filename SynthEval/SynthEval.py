@@ -32,6 +32,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from synthct.scene import selftest
+from synthct.scene.evaluation_cohort_section import EvaluationCohortSection
 from synthct.scene.evaluation_pair_section import EvaluationPairSection
 from synthct.scene.evaluation_views import CompareViews
 from synthct.scene.session import Session
@@ -72,6 +73,17 @@ class SynthEvalParameterNode:
     pairBoneChart: vtkMRMLPlotChartNode
     pairLineChart: vtkMRMLPlotChartNode
     pairReport: vtkMRMLTextNode
+    cohortList: str
+    cohortReferences: str
+    cohortSynthetics: str
+    cohortOutput: str
+    cohortResample: bool = True
+    cohortLeaveOut: bool = False
+    cohortScores: vtkMRMLTableNode
+    cohortStatistics: vtkMRMLTableNode
+    caseReference: vtkMRMLScalarVolumeNode
+    caseSynthetic: vtkMRMLScalarVolumeNode
+    caseError: vtkMRMLScalarVolumeNode
 
 
 class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -92,7 +104,8 @@ class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = SynthEvalLogic()
         session, views = self.logic.session, CompareViews()
         self.pair = EvaluationPairSection(self.ui.pairButton, session, views, self.parameters)
-        self.sections = [self.pair]  # each has ui, update(), scene_closing() and close()
+        self.cohort = EvaluationCohortSection(self.ui.cohortButton, session, views, self.parameters)
+        self.sections = [self.pair, self.cohort]  # each has ui, update(), scene_closing() and close()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)

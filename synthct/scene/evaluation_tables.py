@@ -29,7 +29,7 @@ def fill_table(
             for value in values:
                 array.InsertNextValue(str(value))
         else:
-            array = column(title, values)
+            array = column(title, [float(value) for value in values])
         content.AddColumn(array)
     node.SetAndObserveTable(content)
     node.SetUseColumnTitleAsColumnHeader(True)
@@ -118,4 +118,5 @@ class TableView:
         widget.resizeColumnsToContents()
 
     def _on_click(self, row: int, _column: int) -> None:
-        self._clicked(row)
+        if self._clicked is not None:
+            self._clicked(row)

@@ -1,0 +1,172 @@
+"""The cases of a ``pairs.json``: a list made of two folders, and one case put into the scene."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from synthct.errors import UserError
+from synthct.scene.error_maps import ERROR_HU, show_as_difference
+from synthct.scene.evaluation_regions import Place, slice_places
+from synthct.scene.nodes import node_from_image, update_node_from_image
+from synthct.volumes.body import body_mask
+from synthct.volumes.geometry import array_of, image_from_array, resample_onto
+from synthct.volumes.hu import AIR_HU
+from synthct.volumes.read import read_image
+from synthct.whole_file import write_whole
+
+_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+CASE_NODES = ("caseReference", "caseSynthetic", "caseError")
+"""Parameters that hold the case shown; the next one takes its place."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where the images of a case lie."""
+
+    case: str
+    group: str
+    reference: Path
+    synthetic: Path
+    mask: Path | str | None
+    """``auto``: the body."""
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.group} {self.case}".strip()
+
+
+def read_cases(path: Path) -> dict[str, Case]:
+    """Return the cases of a list by their names; the evaluation itself checks every entry.
+
+    Raises
+    ------
+    UserError
+        The list cannot be read.
+    """
+    try:
+        cases = [_case(entry, path.parent) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"The list {path} cannot be read.", f"{error}.", "Choose a pairs.json.") from error
+    return {case.name: case for case in cases}
+
+
+def write_list(references: Path, synthetics: Path, path: Path, group: str = "", body: bool = True) -> int:
+    """Write the files that both folders hold by the same name as cases, or add them to a list that exists.
+
+    Returns
+    -------
+    int
+        How many cases came from the folders.
+
+    Raises
+    ------
+    UserError
+        A folder that cannot be read, no file in both, a case that the list has already, or no place to write to.
+    """
+    found = [_images(folder) for folder in (references, synthetics)]
+    shared = sorted(found[0].keys() & found[1].keys())
+    if not shared:
+        raise UserError(
+            f"{references} and {synthetics} share no file.",
+            f"They hold {len(found[0])} and {len(found[1])} images, none with the same name.",
+            "Name every synthetic CT like its reference.",
+        )
+    if references.resolve() == synthetics.resolve():
+        raise UserError(f"Both folders are {references}.", todo="Choose the folder of the synthetic CTs.")
+    entries = _existing(path)
+    taken = {(str(entry.get("case")), str(entry.get("group") or "")) for entry in entries}
+    twice = [name for name in shared if (name, group) in taken]
+    if twice:
+        raise UserError(
+            f"{path} has the case {twice[0]} already.", "Cases of one group have different names.", "Name the group."
+        )
+    for name in shared:
+        entry = {"case": name, "reference": str(found[0][name]), "synthetic": str(found[1][name])}
+        entries.append(entry | ({"mask": "auto"} if body else {}) | ({"group": group} if group else {}))
+    try:
+        write_whole(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
+    return len(shared)
+
+
+def load_case(case: Case, parameters: Any) -> None:
+    """Put a case into the scene in place of the one before: reference, synthetic CT and error.
+
+    Raises
+    ------
+    UserError
+        Naming the file that cannot be read.
+    """
+    reference, synthetic = (read_image(path, finite=False) for path in (case.reference, case.synthetic))
+    moved = resample_onto(synthetic, reference, "linear", AIR_HU)
+    error = array_of(moved).astype(np.float32) - array_of(reference).astype(np.float32)
+    if case.mask is not None:
+        inside = body_mask(reference, "ct") if case.mask == "auto" else read_image(case.mask)
+        error[array_of(resample_onto(inside, reference, "nearest", 0)) == 0] = 0
+    images = (reference, synthetic, image_from_array(np.nan_to_num(error), reference))
+    for parameter, image, word in zip(CASE_NODES, images, ("CT", "sCT", "error"), strict=True):
+        node = getattr(parameters, parameter)
+        if node is None:
+            node = node_from_image(image, f"{case.name} {word}")
+            setattr(parameters, parameter, node)
+        else:
+            update_node_from_image(node, image)
+        node.SetName(f"{case.name} {word}")
+    show_as_difference(parameters.caseError, ERROR_HU, "synthetic − reference, HU")
+
+
+def worst_place(results: Path, case: Case, image: sitk.Image) -> Place | None:
+    """Return the centre of the axial slice with the largest mean absolute error; None where there is none."""
+    path = results / "cases" / f"{case.name}.json"
+    try:
+        errors = json.loads(path.read_text(encoding="utf-8"))["slice_curve"]["mae_hu"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read.", f"{error}.", "Evaluate the cohort again.") from error
+    places = slice_places(image)
+    known = [-math.inf if value is None else float(value) for value in errors]
+    if len(known) != len(places) or not any(math.isfinite(value) for value in known):
+        return None
+    return places[int(np.argmax(known))]
+
+
+def _case(entry: Mapping[str, Any], folder: Path) -> Case:
+    paths = {key: folder / Path(entry[key]).expanduser() for key in ("reference", "synthetic")}
+    mask = entry.get("mask")
+    where = mask if mask in (None, "auto") else folder / Path(mask).expanduser()
+    return Case(str(entry["case"]), str(entry.get("group") or ""), paths["reference"], paths["synthetic"], where)
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    """Images of a folder by their names without the ending."""
+    try:
+        paths = sorted(path.absolute() for path in folder.iterdir() if path.name.lower().endswith(_ENDINGS))
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be read.", f"{error.strerror}.", "Choose another.") from error
+    return {_stem(path.name): path for path in paths}
+
+
+def _stem(name: str) -> str:
+    ending = next(each for each in _ENDINGS if name.lower().endswith(each))
+    return name[: -len(ending)]
+
+
+def _existing(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read.", f"{error}.", "Choose another name.") from error
+    if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
+        raise UserError(f"{path} is no list of cases.", todo="Choose another name.")
+    return content
