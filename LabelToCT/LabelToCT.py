@@ -25,6 +25,7 @@ from slicer.util import VTKObservationMixin
 
 from synthct.scene import label_selftest, selftest
 from synthct.scene.data_set_section import DataSetSection
+from synthct.scene.generate_section import GenerateSection
 from synthct.scene.label_map_section import LabelMapSection
 from synthct.scene.label_synthesis_section import LabelSynthesisSection
 from synthct.scene.nodule_section import NoduleSection
@@ -91,6 +92,22 @@ class LabelToCTParameterNode:
     dataSetSmallest: Annotated[float, WithinRange(0.2, 5)] = 1.0
     dataSetLargest: Annotated[float, WithinRange(0.2, 5)] = 1.0
     dataSetElastic: Annotated[float, WithinRange(0, 10)] = 0.0
+    pairsModel: str
+    pairsCount: Annotated[int, WithinRange(1, 100_000)] = 10
+    pairsSeed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
+    pairsClass: str
+    pairsTruncated: bool = False
+    pairsTruncation: Annotated[float, WithinRange(0, 1)] = 0.7
+    pairsThreshold: Annotated[float, WithinRange(0.01, 2)] = 0.5
+    pairsMinimum: Annotated[float, WithinRange(0, 1_000_000)] = 0.0
+    pairsCohort: str
+    pairsFolder: str
+    pairsDevice: str = "auto"
+    pairsSeedA: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
+    pairsSeedB: Annotated[int, WithinRange(0, 2**31 - 1)] = 1
+    pairsPlace: Annotated[int, WithinRange(0, 100)] = 0
+    pairsSteps: Annotated[int, WithinRange(2, 1000)] = 9
+    pairsPreview: vtkMRMLScalarVolumeNode
 
 
 class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -122,6 +139,8 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ]  # each has ui, update(), scene_closing() and close()
         self.dataSet = DataSetSection(self.ui.dataSetButton, session, self.synthesis.devices, self.parameters, card_of)
         self.sections.append(self.dataSet)
+        self.pairs = GenerateSection(self.ui.generateButton, session, self.parameters, card_of, installed_folders)
+        self.sections.append(self.pairs)
         self.training = TrainingSection(
             self.ui.trainingButton,
             session,
@@ -184,7 +203,8 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         if parameterNode:
             parameterNode.trainingRun = parameterNode.trainingRun or self.training.run_path
-            self._parameterNodeGuiTags = [parameterNode.connectGui(section.ui) for section in self.sections]
+            parts = [*self.sections, self.pairs.latent]
+            self._parameterNodeGuiTags = [parameterNode.connectGui(part.ui) for part in parts]
             self._parameterNode = parameterNode
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
             self.onParameterNodeModified()

@@ -33,12 +33,15 @@ SCORES = {
 def card_html(card: Mapping[str, Any]) -> str:
     """Return what a user should know of a model before applying it, as a small HTML table."""
     training = card.get("training") or {}
+    from_noise = "latent_shape" in card
     rows = {
-        "Translates": " to ".join(
-            filter(None, (_words(card.get("sequence") or card.get("input")), card.get("target")))
-        ),
+        "Makes": _made(card) if from_noise else None,
+        "Translates": None
+        if from_noise
+        else " to ".join(filter(None, (_words(card.get("sequence") or card.get("input")), card.get("target")))),
         "Anatomy": card.get("anatomy"),
-        "Planes": card.get("planes"),
+        "Planes": card.get("planes") if not from_noise or len(card["size"]) == 2 else None,
+        "Classes": card.get("class_names"),
         "Range": "{} to {} HU".format(*card["hu_range"]) if card.get("hu_range") else None,
         "Trained by": training.get("preset"),
         "Trained on": training.get("cohort"),
@@ -80,6 +83,19 @@ def device_text(device: Mapping[str, Any]) -> str:
         text += f", {device['free_bytes'] / _GIB:.1f}"
         text += f" of {device['total_bytes'] / _GIB:.1f} GiB free" if device.get("total_bytes") else " GiB free"
     return f"{text}. {device['reason']}" if device.get("reason") else text
+
+
+def _made(card: Mapping[str, Any]) -> str:
+    """Say what a model makes from noise; sides are those of what its network gives."""
+    what = "pairs of image and mask" if card.get("masks", "none") != "none" else "images"
+    sides = list(card["size"])
+    if card.get("masks") == "joined":
+        sides[0] //= 2  # the mask's slices lie after the image's
+    spacing = " × ".join(f"{side:g}" for side in card["spacing"])
+    if card.get("fit") == "montage":
+        rows, columns = card["montage"]["slice"]
+        sides = [card["montage"]["slices"], rows, columns]
+    return f"{what}, {' × '.join(str(side) for side in reversed(sides))} voxels of {spacing} mm"
 
 
 def _order(key: str) -> tuple[int, str]:

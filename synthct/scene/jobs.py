@@ -57,6 +57,7 @@ class Job:
         self.started: float = content["started"]
         self.events = Path(content["events"])
         self.log = Path(content["log"])
+        self._results_to_come: int = content.get("results", 1)
         self.state: State = "starting"
         self.progress: dict[str, Any] | None = None
         self.result: dict[str, Any] | None = None
@@ -77,6 +78,7 @@ class Job:
         folder: Path | str,
         events: Path | None = None,
         words: Sequence[str] = (),
+        results: int = 1,
     ) -> Job:
         """Start ``python -m synthct VERB`` in a session of its own and return at once.
 
@@ -92,6 +94,8 @@ class Job:
             Where the task reports; default ``folder/events.jsonl``.
         words
             What the verb takes without a name, such as the folder of ``cohort``.
+        results
+            How many results the task reports; it has ended with the last, and what it said before is replaced.
 
         Raises
         ------
@@ -106,7 +110,7 @@ class Job:
             command += ["--events", str(events)]
         child = launch(command, folder, log)
         try:
-            job = cls(folder, record(folder, verb, options, child.pid, events, log))
+            job = cls(folder, record(folder, verb, options, child.pid, events, log, results=results))
         except OSError:
             child.kill()  # nobody could follow it
             raise
@@ -176,7 +180,8 @@ class Job:
     def _take(self, event: dict[str, Any]) -> None:
         kind = event.get("kind")
         if kind == "result":
-            self.result, self.state = event, "done"
+            self._results_to_come -= 1
+            self.result, self.state = event, "running" if self._results_to_come > 0 else "done"
         elif kind == "error":
             self.error, self.state = event, "failed"
         elif kind == "cancelled":
@@ -215,7 +220,14 @@ class Job:
 
 
 def record(
-    folder: Path, verb: str, options: Mapping[str, Any], pid: int, events: Path, log: Path, started: float | None = None
+    folder: Path,
+    verb: str,
+    options: Mapping[str, Any],
+    pid: int,
+    events: Path,
+    log: Path,
+    started: float | None = None,
+    results: int = 1,
 ) -> dict[str, Any]:
     """Write ``job.json`` and return what it says."""
     if started is None:
@@ -233,6 +245,7 @@ def record(
         "started": started,
         "events": str(events),
         "log": str(log),
+        "results": results,
     }
     write_json(content, folder / "job.json")
     return content
