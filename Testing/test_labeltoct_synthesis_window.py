@@ -28,8 +28,8 @@ def model(tmp_path_factory):
 def window(slicer_host):
     widget = slicer_host.open_module(ROOT / "LabelToCT/LabelToCT.py")
     widget.synthesis.devices.close()
+    widget.synthesis.models.path = ""  # first: the window hands the model that it shows to every new scene
     widget.setParameterNode(None)
-    widget.synthesis.models.path = ""
     widget.initializeParameterNode()
     widget.synthesis.devices.device = "cpu"
     widget.ui.synthesiseButton.collapsed = False
@@ -317,11 +317,13 @@ def test_a_label_map_on_another_grid_is_not_followed(slicer_host, window, model)
 
 
 def test_models_that_take_no_label_map_are_refused_and_not_listed(slicer_host, window, model, tmp_path, monkeypatch):
-    from synthct.scene.selftest import make_model
-
     installed = tmp_path / "installed"
-    make_model(installed / "of an MR")
     shutil.copytree(model, installed / "of labels")
+    shutil.copytree(model, installed / "of an MR")
+    card = json.loads((model / "model.json").read_text())
+    scaling = {"name": "mr-percentile", "low": 0.5, "high": 99.5}
+    changed = {"task": "mr-to-ct", "input": "MR", "in_channels": 1, "input_scaling": scaling}
+    (installed / "of an MR/model.json").write_text(json.dumps(card | changed))
     (installed / "damaged").mkdir()
     monkeypatch.setenv("SYNTHCT_MODELS", str(installed))
     section = window.synthesis
@@ -454,9 +456,13 @@ def test_choices_are_saved_with_the_scene(slicer_host, window, model):
     assert not slicer_host.errors
 
 
-def test_self_test_of_the_module(slicer_host, window):
+def test_self_test_of_the_module(slicer_host, window, model, monkeypatch):
     import slicer
 
+    from synthct.scene import label_selftest
+
+    # It would be made by the same function as this file's model, in one more process.
+    monkeypatch.setattr(label_selftest, "make_model", lambda folder, labels: shutil.copytree(model, folder))
     slicer.selfTests["LabelToCT"]()
     assert not slicer_host.errors
 
