@@ -36,6 +36,7 @@ from synthct.scene.evaluation_cohort_section import EvaluationCohortSection
 from synthct.scene.evaluation_pair_section import EvaluationPairSection
 from synthct.scene.evaluation_views import CompareViews
 from synthct.scene.session import Session
+from synthct.scene.turing_section import TuringSection
 
 
 class SynthEval(ScriptedLoadableModule):
@@ -84,6 +85,10 @@ class SynthEvalParameterNode:
     caseReference: vtkMRMLScalarVolumeNode
     caseSynthetic: vtkMRMLScalarVolumeNode
     caseError: vtkMRMLScalarVolumeNode
+    turingTest: str
+    turingReal: str
+    turingGenerated: str
+    turingResults: vtkMRMLTableNode
 
 
 class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -105,7 +110,8 @@ class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         session, views = self.logic.session, CompareViews()
         self.pair = EvaluationPairSection(self.ui.pairButton, session, views, self.parameters)
         self.cohort = EvaluationCohortSection(self.ui.cohortButton, session, views, self.parameters)
-        self.sections = [self.pair, self.cohort]  # each has ui, update(), scene_closing() and close()
+        self.turing = TuringSection(self.ui.turingButton, session, self.parameters)
+        self.sections = [self.pair, self.cohort, self.turing]  # each has ui, update(), scene_closing() and close()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
