@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Union
+from typing import Annotated, Union
 
 # In a clone `synthct` lies beside this module's folder; installed, it lies beside this file.
 if not (Path(__file__).resolve().parent / "synthct").is_dir():
@@ -22,7 +22,7 @@ from slicer import (
 )
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -33,6 +33,7 @@ from slicer.util import VTKObservationMixin
 
 from synthct.scene import selftest
 from synthct.scene.evaluation_cohort_section import EvaluationCohortSection
+from synthct.scene.evaluation_dose_section import EvaluationDoseSection
 from synthct.scene.evaluation_pair_section import EvaluationPairSection
 from synthct.scene.evaluation_views import CompareViews
 from synthct.scene.session import Session
@@ -89,6 +90,19 @@ class SynthEvalParameterNode:
     turingReal: str
     turingGenerated: str
     turingResults: vtkMRMLTableNode
+    doseReference: vtkMRMLScalarVolumeNode
+    doseReferenceFile: str
+    doseEvaluated: vtkMRMLScalarVolumeNode
+    doseEvaluatedFile: str
+    doseUnit: Annotated[str, Choice(["Gy", "cGy"])] = "Gy"
+    doseStructures: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    doseStructuresFile: str
+    doseThreshold: Annotated[float, WithinRange(1, 90)] = 10.0
+    doseLocal: bool = False
+    doseGamma: vtkMRMLTableNode
+    doseMetrics: vtkMRMLTableNode
+    doseChart: vtkMRMLPlotChartNode
+    doseDifference: vtkMRMLScalarVolumeNode
 
 
 class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -111,7 +125,13 @@ class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.pair = EvaluationPairSection(self.ui.pairButton, session, views, self.parameters)
         self.cohort = EvaluationCohortSection(self.ui.cohortButton, session, views, self.parameters)
         self.turing = TuringSection(self.ui.turingButton, session, self.parameters)
-        self.sections = [self.pair, self.cohort, self.turing]  # each has ui, update(), scene_closing() and close()
+        self.dose = EvaluationDoseSection(self.ui.doseButton, session, self.parameters)
+        self.sections = [
+            self.pair,
+            self.cohort,
+            self.turing,
+            self.dose,
+        ]  # each has ui, update(), scene_closing() and close()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
