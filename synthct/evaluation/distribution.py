@@ -180,19 +180,26 @@ def maximum_mean_discrepancy(a: Features, b: Features, bandwidth: float | None =
         σ; None: the median distance between samples of both sets together, of those that are not equal.
     """
     first, second = _pair(a, b)
-    if bandwidth is None:
-        both = np.concatenate([first, second])
-        chosen = both[np.linspace(0, len(both) - 1, min(len(both), _PAIRS)).round().astype(int)]
-        distances = pdist(chosen)
-        if not distances.any():
-            return 0.0
-        bandwidth = float(np.median(distances[distances > 0]))
+    bandwidth = median_distance(first, second) if bandwidth is None else bandwidth
+    if not bandwidth:
+        return 0.0
     scale = -0.5 / bandwidth**2
 
     def kernel(x: Doubles, y: Doubles) -> Doubles:
         return np.exp(scale * cdist(x, y, "sqeuclidean"))
 
     return _unbiased(kernel(first, first), kernel(second, second), kernel(first, second))
+
+
+def median_distance(a: Features, b: Features) -> float:
+    """Return the median distance between samples of both sets together, of those that are not equal; 0: all are.
+
+    Of many samples an even choice is looked at.
+    """
+    both = np.concatenate(_pair(a, b))
+    chosen = both[np.linspace(0, len(both) - 1, min(len(both), _PAIRS)).round().astype(int)]
+    distances = pdist(chosen)
+    return float(np.median(distances[distances > 0])) if distances.any() else 0.0
 
 
 def precision_recall(real: Features, generated: Features, neighbours: int = 3) -> tuple[float, float]:
