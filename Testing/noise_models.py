@@ -4,9 +4,9 @@ from synthct.networks.registry import build_network
 from synthct.synthesis.model_file import save_model
 
 
-def model_at(folder, size=(8, 16, 16), masks="channel", classes=(), seed=0):
-    """A model from noise on disk with random weights."""
-    network = {"name": "dcgan-generator", "width": 4, "levels": 1, "norm": "none", "initialisation": "he"}
+def model_at(folder, size=(8, 16, 16), masks="channel", classes=(), seed=0, network=None):
+    """A model from noise on disk with random weights; without ``network`` a small DCGAN."""
+    network = network or {"name": "dcgan-generator", "width": 4, "levels": 1, "norm": "none", "initialisation": "he"}
     if classes:
         network["classes"] = len(classes)
     channels = 2 if masks == "channel" else 1

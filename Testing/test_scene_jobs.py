@@ -25,6 +25,10 @@ if verb == "good":
         events.progress(done, 3, "counting")
     events.warning("Careful.", "It is hot.")
     events.result(answer=42, cwd=os.getcwd())
+elif verb == "twice":
+    events.result(answer=1)
+    time.sleep(0.3)
+    events.result(answer=2)
 elif verb == "bad":
     events.emit("error", what="No.", why="Because.", todo="Do not.", by="user")
 elif verb == "dies":
@@ -58,6 +62,17 @@ def follow(job, until=lambda job: job.finished, patience_s=60):
         events += job.poll()
         time.sleep(0.02)
     return events
+
+
+def test_of_several_results_the_last_counts(tmp_path):
+    job = Job.start("twice", {}, tmp_path / "job", results=2)
+    follow(job, lambda job: job.result is not None)
+    assert job.result["answer"] == 2 or not job.finished
+    again = Job.find(tmp_path / "job")
+    assert again is not None
+    for each in (job, again):
+        follow(each)
+        assert each.state == "done" and each.result["answer"] == 2
 
 
 def test_a_job_from_start_to_result(tmp_path):

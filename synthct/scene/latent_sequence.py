@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import SimpleITK as sitk
 import slicer
 
 from synthct.scene.generated_folder import GeneratedFolder
@@ -40,9 +43,12 @@ def load_sequence(made: GeneratedFolder, name: str, model: str) -> list[slicer.v
     return [_browser(images, name, model)]
 
 
-def _browser(images: list, name: str, model: str) -> slicer.vtkMRMLSequenceBrowserNode:
+def _browser(
+    images: Sequence[tuple[sitk.Image, sitk.Image | None]], name: str, model: str
+) -> slicer.vtkMRMLSequenceBrowserNode:
     """Return a browser over images and masks; one pair of nodes shows what the browser is at."""
-    volume = put_pair(*images[0], name, model, name)
+    image, mask = images[0]
+    volume = put_pair(image, mask, name, model, name)
     nodes = {"images": volume, "masks": mask_of(volume)}
     sequences = {
         kind: (_sequence(f"{volume.GetName()} {kind}"), node) for kind, node in nodes.items() if node is not None
