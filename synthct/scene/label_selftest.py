@@ -62,7 +62,7 @@ def check_plant_and_follow(widget: Any) -> None:
         synthesis.devices.device = "cpu"
         parameters.model = str(make_model(Path(folder) / "modell mit ä", labels=True))
         synthesis.ui.applyButton.click()
-        _wait(lambda: synthesis.translation is None, synthesis.poll)
+        _wait(lambda: synthesis.translation is None, synthesis.run.poll)
         ct = parameters.syntheticCT
         _require(ct is not None, f"no CT was made: {synthesis.ui.statusLabel.text}")
         _require(_same_place(ct, labels), "the CT is elsewhere")
@@ -129,7 +129,7 @@ def _follow(synthesis: Any) -> None:
     """Let the CT follow an edit; in a script Slicer's timers may never fire."""
     synthesis.follow()
     _require(synthesis.translation is not None, f"no edit was seen: {synthesis.ui.statusLabel.text}")
-    _wait(lambda: synthesis.translation is None, synthesis.poll)
+    _wait(lambda: synthesis.translation is None, synthesis.run.poll)
 
 
 def _wait(done: Callable[[], bool], look: Callable[[], None]) -> None:

@@ -15,21 +15,21 @@ import vtk
 from slicer.i18n import tr as _
 
 from synthct.errors import UserError
-from synthct.scene import packages
 from synthct.scene.cards import error_html
-from synthct.scene.choosers import DeviceChooser, ModelChooser
 from synthct.scene.display import CT_WINDOWS, set_ct_window
 from synthct.scene.inputs import checked_labels
 from synthct.scene.label_models import classes_of, label_card, label_models
-from synthct.scene.progress import result_html, show_progress
+from synthct.scene.model_and_device import ModelAndDevice
+from synthct.scene.progress import result_html
 from synthct.scene.session import Session
 from synthct.scene.side_by_side import SideBySide
-from synthct.scene.studies import INPUT_REFERENCE
+from synthct.scene.studies import of_another
 from synthct.scene.translation import Kept, Request, Translation
+from synthct.scene.translation_run import TranslationRun
 from synthct.volumes.geometry import grid_of
 
-POLL_MS, SETTLE_MS = 100, 50
-"""How often a job is looked at, and how long a label map must be at rest before an edit of it is followed."""
+SETTLE_MS = 50
+"""How long a label map must be at rest before an edit of it is followed."""
 _FIRST_WINDOW = "Lung"
 _TITLE = "Label map to CT"
 
@@ -70,8 +70,8 @@ class LabelSynthesisSection:
     ----------
     models, devices
         The choosers; training and data set use them too.
-    translation
-        What is under way, or None.
+    run
+        What is under way, and the Apply button.
     waiting
         Whether something was edited meanwhile.
     """
@@ -84,7 +84,6 @@ class LabelSynthesisSection:
         read_card: Callable[[str], dict[str, Any]],
         installed: Callable[[], list[Path]],
     ) -> None:
-        self.translation: Translation | None = None
         self.waiting = False
         self._session = session
         self._parameters = parameters
@@ -94,7 +93,6 @@ class LabelSynthesisSection:
         self._how: _How | None = None  # it was made
         self._asked: _How | None = None  # of what is being made
         self._followed = False
-        self._asked_for_devices = False
         self._observed: tuple[Any, list[int]] | None = None
         self._seen = 0
         self._views = SideBySide()
@@ -102,30 +100,36 @@ class LabelSynthesisSection:
         self.widget.setMRMLScene(slicer.mrmlScene)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         button.layout().addWidget(self.widget)
-        self.models = ModelChooser(
+        self._choice = ModelAndDevice(
             self.ui.modelPathEdit,
             self.ui.modelCardLabel,
+            self.ui.deviceComboBox,
+            self.ui.refreshDevicesButton,
+            session,
+            parameters,
             lambda path: label_card(read_card, path),
-            self._on_model,
             lambda: label_models(read_card, installed()),
+            lambda by_user: self._show_buttons(),
         )
-        self.devices = DeviceChooser(self.ui.deviceComboBox, session, self._on_device)
+        self.models, self.devices = self._choice.models, self._choice.devices
+        widgets = (self.ui.applyButton, self.ui.progressBar, self.ui.statusLabel)
+        self.run = TranslationRun(*widgets, _TITLE, self._start, self._on_end, self._show_buttons)
         for name in CT_WINDOWS:
             self.ui.windowComboBox.addItem(name)
         self.ui.windowComboBox.setCurrentText(_FIRST_WINDOW)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self.poll)
         self._settle = qt.QTimer()
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
         self._settle.connect("timeout()", self.follow)
-        self.ui.applyButton.connect("clicked(bool)", self._on_apply)
-        self.ui.refreshDevicesButton.connect("clicked(bool)", self._on_refresh)
         self.ui.windowComboBox.connect("activated(int)", self._on_window)
         self.ui.besideCheckBox.connect("clicked(bool)", self._on_beside)
         self.ui.onlyChangedCheckBox.connect("clicked(bool)", self._on_only_changed)
         self._show_buttons()
+
+    @property
+    def translation(self) -> Translation | None:
+        """What is under way, or None."""
+        return self.run.translation
 
     def update(self) -> None:
         """Show what no widget is connected to by itself, and watch the chosen label map."""
@@ -133,23 +137,15 @@ class LabelSynthesisSection:
         if node is None:
             return
         self._owner = node
-        node.model = node.model or self.models.path
-        if node.model != self.models.path:
-            self.models.path = node.model
-        if node.device != self.devices.device:
-            self.devices.device = node.device
-        made_from = node.syntheticCT.GetNodeReference(INPUT_REFERENCE) if node.syntheticCT else None
-        if made_from and node.labelMap and made_from.GetID() != node.labelMap.GetID():
-            node.syntheticCT = None  # another label map's CT is not replaced
+        self._choice.update()
+        if of_another(node.syntheticCT, node.labelMap):
+            node.syntheticCT = None
         self._observe(node.labelMap)
         self._show_buttons()
 
     def enter(self) -> None:
         """List what was installed meanwhile; at the first time ask for the devices."""
-        self.models.offer_installed()
-        if not self._asked_for_devices:
-            self._asked_for_devices = True
-            self.devices.refresh()
+        self._choice.enter()
 
     def follow(self) -> None:
         """Make anew what was edited since the CT was made; while a job runs this is remembered until it has ended."""
@@ -172,39 +168,15 @@ class LabelSynthesisSection:
             if kept.grid != grid_of(labels):
                 self._say_apart(_("The label map has another grid than its CT."))
             elif not kept.is_of(labels):
-                self._start(node, how, kept)
+                self.run.follow(self._translation(node, how, kept))
         except UserError as error:  # said, but not by a dialog for each edit
             self.ui.statusLabel.text = error_html(error)
-
-    def poll(self) -> None:
-        """See how far the job is; in a script Slicer's timers may never fire."""
-        translation = self.translation
-        if translation is None:
-            return
-        translation.poll()
-        if not translation.finished:
-            cancelling = translation.state == "cancelling"
-            waiting = _("Cancelling") if cancelling else _("Starting the worker")
-            event = None if cancelling else translation.progress
-            show_progress(self.ui.progressBar, self.ui.statusLabel, event, waiting)
-            return
-        self._timer.stop()
-        self.translation = None
-        self._receive(translation)
-        self._show_buttons()
-        if translation.error is not None and not self._followed:
-            slicer.util.errorDisplay(str(translation.error), windowTitle=_(_TITLE))
-        edited, self.waiting = self.waiting, False
-        if edited and translation.state != "cancelled":
-            self.follow()
 
     def cancel(self) -> None:
         """End the job under way; the scene stays as it is, and the next edit makes up for what was cancelled."""
         self.waiting = False
         self._settle.stop()
-        if self.translation is not None:
-            self.translation.cancel()
-            self._show_buttons()
+        self.run.cancel()
 
     def scene_closing(self) -> None:
         """Let go of everything that belongs to the scene."""
@@ -218,12 +190,28 @@ class LabelSynthesisSection:
     def close(self) -> None:
         """End what runs: the window closes."""
         self.cancel()
-        self._timer.stop()
+        self.run.close()
         self._observe(None)
         self._owner = None
-        self.devices.close()
+        self._choice.close()
 
-    def _start(self, node: Any, how: _How, previous: Kept | None) -> None:
+    def _start(self) -> Translation:
+        """Begin a CT of the whole label map."""
+        node = self._parameters()
+        if node.syntheticCT is not None and node.syntheticCT is node.ctVolume:
+            raise UserError(
+                f"The synthetic CT would replace {node.ctVolume.GetName()}.",
+                "It is the original CT.",
+                "Choose another output.",
+            )
+        how = self._how_now(node)
+        if how is None:
+            raise UserError(self._lacking())
+        translation = self._translation(node, how, None)
+        self.models.remember()
+        return translation
+
+    def _translation(self, node: Any, how: _How, previous: Kept | None) -> Translation:
         output = node.syntheticCT if previous is None else self._ct  # an edit goes nowhere but into its own CT
         request = Request(
             input_node=node.labelMap,
@@ -237,12 +225,19 @@ class LabelSynthesisSection:
             classes=how.classes,
             previous=previous,
         )
-        self.translation = Translation(request, self._session)
+        translation = Translation(request, self._session)
         self._followed = previous is not None
         self._asked = how
-        show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Starting"))
-        self._timer.start()
+        return translation
+
+    def _on_end(self, translation: Translation) -> None:
+        self._receive(translation)
         self._show_buttons()
+        if translation.error is not None and not self._followed:
+            self.run.show_error(translation.error)
+        edited, self.waiting = self.waiting, False
+        if edited and translation.state != "cancelled":
+            self.follow()
 
     def _receive(self, translation: Translation) -> None:
         """Take over what a job has made, and say so."""
@@ -300,16 +295,9 @@ class LabelSynthesisSection:
             self._kept = self._ct = None
 
     def _show_buttons(self) -> None:
-        translation = self.translation
-        running = translation is not None
-        lacking = self._lacking()
-        button = self.ui.applyButton
-        button.text = _("Cancel") if running else _("Apply")
-        button.enabled = translation.state != "cancelling" if translation is not None else not lacking
-        button.toolTip = _("End the work; the scene stays as it is.") if running else lacking
-        self.ui.progressBar.setVisible(running)
+        self.run.show_button(self._lacking())
         for choice in (self.ui.labelMapSelector, self.ui.modelPathEdit, self.ui.outputSelector):
-            choice.enabled = not running
+            choice.enabled = self.translation is None
         card = self.models.card
         self.ui.everyPlaneCheckBox.enabled = card is not None and len(card["planes"]) > 1
 
@@ -319,31 +307,6 @@ class LabelSynthesisSection:
             return _("Choose a label map.")
         return "" if self.models.card is not None else _("Choose a model.")
 
-    def _on_apply(self, _clicked: bool = False) -> None:
-        if self.translation is not None:
-            self.cancel()
-            return
-        node = self._parameters()
-        try:
-            if not packages.ensure(_TITLE):
-                self.ui.statusLabel.text = _("Nothing was installed, no CT was made.")
-                return
-            if node.syntheticCT is not None and node.syntheticCT is node.ctVolume:
-                raise UserError(
-                    f"The synthetic CT would replace {node.ctVolume.GetName()}.",
-                    "It is the original CT.",
-                    "Choose another output.",
-                )
-            how = self._how_now(node)
-            if how is None:
-                raise UserError(self._lacking())
-            self._start(node, how, None)
-        except UserError as error:
-            self.ui.statusLabel.text = error_html(error)
-            slicer.util.errorDisplay(str(error), windowTitle=_(_TITLE))
-            return
-        self.models.remember()
-
     def _on_labels(self, labels: slicer.vtkMRMLLabelMapVolumeNode, _event: str) -> None:
         if _time_of(labels) != self._seen:
             self._seen = _time_of(labels)
@@ -351,20 +314,6 @@ class LabelSynthesisSection:
 
     def _on_only_changed(self, _clicked: bool = False) -> None:
         self._settle.start()  # what was edited without the tick
-
-    def _on_model(self) -> None:
-        node = self._parameters()
-        if node is not None:
-            node.model = self.models.path
-        self._show_buttons()
-
-    def _on_device(self) -> None:
-        node = self._parameters()
-        if node is not None:
-            node.device = self.devices.device
-
-    def _on_refresh(self, _clicked: bool = False) -> None:
-        self.devices.refresh()
 
     def _on_window(self, _index: int = 0) -> None:
         node = self._parameters()
