@@ -1,4 +1,4 @@
-"""MR to CT: the window around ``synthct.scene.translation``. This file connects widgets and computes nothing."""
+"""MR to CT: the window around the sections of ``synthct.scene``. This file connects and computes nothing."""
 
 import sys
 from pathlib import Path
@@ -23,22 +23,15 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from synthct.errors import UserError
 from synthct.scene import packages, selftest
 from synthct.scene.bulk_section import BulkSection
-from synthct.scene.cards import error_html
-from synthct.scene.choosers import DeviceChooser, ModelChooser
 from synthct.scene.depth_section import DepthSection
 from synthct.scene.dicom_export import DicomExport
-from synthct.scene.display import CT_WINDOWS
 from synthct.scene.inputs import first_input
-from synthct.scene.progress import result_html, show_progress, show_scores
-from synthct.scene.result_check import Result, ResultCheck
+from synthct.scene.mr_synthesis_section import MrSynthesisSection
 from synthct.scene.session import Session
-from synthct.scene.studies import INPUT_REFERENCE
 from synthct.scene.training_section import TrainingSection
 from synthct.scene.translation import Request, Translation
-from synthct.scene.uncertainty import UncertaintyChoice, lacking_for
 from synthct.synthesis.card import card_of
 from synthct.synthesis.models_folder import installed_folders
 
@@ -86,11 +79,9 @@ class MRtoCTParameterNode:
 class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         self.logic = None
-        self.translation = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._wasShown = False
-        self._askedForDevices = False
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)  # without a parent it calls setup() at once
 
@@ -101,46 +92,30 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MRtoCTLogic()
-        self.models = ModelChooser(
-            self.ui.modelPathEdit, self.ui.modelCardLabel, card_of, self.onModelChosen, installed_folders
+        session = self.logic.session
+        self.synthesis = MrSynthesisSection(
+            self.ui, session, self.parameters, self.logic.start, card_of, installed_folders, self.updateButtons
         )
-        self.devices = DeviceChooser(self.ui.deviceComboBox, self.logic.session, self.onDeviceChosen)
+        self.models, self.devices, self.check = self.synthesis.models, self.synthesis.devices, self.synthesis.check
+        self.dicom = DicomExport(
+            self.ui.dicomButton,
+            self.ui.dicomAxialCheckBox,
+            self.ui.dicomLabel,
+            session,
+            lambda: self._parameterNode.outputVolume if self._parameterNode else None,
+        )
+        depth = (self.ui.angleSpinBox, self.ui.densityTableEdit, self.ui.depthButton, self.ui.depthTextLabel)
+        self.depth = DepthSection(*depth, session, self.parameters)
+        bulk = (self.ui.bulkTableEdit, self.ui.bulkCopyButton, self.ui.bulkButton, self.ui.bulkTextLabel)
+        self.bulk = BulkSection(*bulk, self.parameters)
         self.training = TrainingSection(
             self.ui.trainingCollapsibleButton,
-            self.logic.session,
+            session,
             self.devices,
             "mr-to-ct",
             self.onTrainingRun,
             self.onTrainedModel,
         )
-        self.dicom = DicomExport(
-            self.ui.dicomButton,
-            self.ui.dicomAxialCheckBox,
-            self.ui.dicomLabel,
-            self.logic.session,
-            lambda: self._parameterNode.outputVolume if self._parameterNode else None,
-        )
-        ui, session = self.ui, self.logic.session
-        modes = (ui.dropoutCheckBox, ui.flipsCheckBox, ui.uncertaintyPlanesCheckBox)
-        self.uncertainty = UncertaintyChoice(*modes, ui.samplesSpinBox, ui.showUncertaintyCheckBox, self.parameters)
-        self.check = ResultCheck(
-            ui.checkButton,
-            ui.reportButton,
-            ui.checkLabel,
-            session,
-            lambda: Result.from_parameters(self._parameterNode, self.models.card),
-        )
-        depth = (ui.angleSpinBox, ui.densityTableEdit, ui.depthButton, ui.depthTextLabel)
-        self.depth = DepthSection(*depth, session, self.parameters)
-        bulk = (ui.bulkTableEdit, ui.bulkCopyButton, ui.bulkButton, ui.bulkTextLabel)
-        self.bulk = BulkSection(*bulk, self.parameters)
-        for name in CT_WINDOWS:
-            self.ui.windowComboBox.addItem(name)
-        self.timer = qt.QTimer()
-        self.timer.setInterval(100)
-        self.timer.connect("timeout()", self.onTimer)
-        self.ui.applyButton.connect("clicked(bool)", self.onApplyButton)
-        self.ui.refreshDevicesButton.connect("clicked(bool)", self.onRefreshDevices)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
@@ -151,38 +126,33 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.statusLabel.text = text.format(names=", ".join(missing))
         self.initializeParameterNode()
 
+    @property
+    def translation(self):
+        """What is under way, or None."""
+        return self.synthesis.run.translation
+
     def parameters(self):
         return self._parameterNode
 
     def cleanup(self):
-        self.timer.stop()
-        self.devices.close()
-        self.training.close()
-        self.dicom.close()
-        self.check.forget()
-        self.depth.close()
+        for section in (self.synthesis, self.training, self.dicom, self.depth):
+            section.close()
         self.setParameterNode(None)
         self.logic.session.close()
         self.removeObservers()
 
     def enter(self):
         self.initializeParameterNode()
-        self.models.offer_installed()
-        if not self._askedForDevices:
-            self._askedForDevices = True
-            self.devices.refresh()
+        self.synthesis.enter()
 
     def exit(self):
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller=None, event=None):
-        if self.translation is not None:
-            self.translation.cancel()
-        self.check.forget()
+        self.synthesis.scene_closing()
         self.depth.close()
         self._wasShown = self._parameterNode is not None
         self.setParameterNode(None)
-        show_scores(self.ui.scoresTable, None)
 
     def onSceneEndClose(self, caller=None, event=None):
         if self._wasShown:
@@ -208,7 +178,6 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = None
         if parameterNode:
-            parameterNode.model = parameterNode.model or self.models.path
             parameterNode.trainingRun = parameterNode.trainingRun or self.training.run_path
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self._parameterNode = parameterNode
@@ -216,34 +185,16 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.onParameterNodeModified()
 
     def onParameterNodeModified(self, caller=None, event=None):
-        """Show what no widget is connected to by itself, and whether Apply can be pressed."""
+        """Show what no widget is connected to by itself."""
         node = self._parameterNode
-        if node.model != self.models.path:
-            self.models.path = node.model
-        if node.device != self.devices.device:
-            self.devices.device = node.device
         self.training.run_path = node.trainingRun
         self.depth.table = node.densityTable
         self.bulk.table = node.bulkTable
-        for name in ("outputVolume", "uncertaintyVolume"):
-            output = getattr(node, name)
-            madeFrom = output.GetNodeReference(INPUT_REFERENCE) if output else None
-            if madeFrom and node.inputVolume and madeFrom.GetID() != node.inputVolume.GetID():
-                setattr(node, name, None)  # another patient's result is not replaced
         self.updateButtons()
 
-    def onModelChosen(self):
-        node = self._parameterNode
-        if node:
-            chosenByUser = node.model != self.models.path  # else it came with the scene
-            node.model = self.models.path
-            if chosenByUser:
-                self.models.offer_planes(node)
-            self.updateButtons()
-
-    def onDeviceChosen(self):
-        if self._parameterNode:
-            self._parameterNode.device = self.devices.device
+    def updateButtons(self):
+        for section in (self.synthesis, self.dicom, self.depth, self.bulk):
+            section.update()
 
     def onTrainingRun(self):
         if self._parameterNode:
@@ -251,77 +202,6 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onTrainedModel(self, path):
         self.models.path = path
-
-    def onRefreshDevices(self, clicked=False):
-        self.devices.refresh()
-
-    def updateButtons(self):
-        running = self.translation is not None
-        node = self._parameterNode
-        lacking = _("Choose an MR volume.") if not (node and node.inputVolume) else ""
-        lacking = lacking or (_("Choose a model.") if self.models.card is None else "")
-        lacking = lacking or (_("Tick a plane.") if not (node.axial or node.coronal or node.sagittal) else "")
-        lacking = lacking or lacking_for(node, self.models.card)
-        self.ui.applyButton.text = _("Cancel") if running else _("Apply")
-        self.ui.applyButton.enabled = self.translation.state != "cancelling" if running else not lacking
-        self.ui.applyButton.toolTip = _("End the work; the scene stays as it is.") if running else lacking
-        for section in (self.ui.inputsCollapsibleButton, self.ui.outputsCollapsibleButton):
-            section.enabled = not running
-        self.ui.progressBar.setVisible(running)
-        self.uncertainty.update(self.models.card)
-        for part in (self.dicom, self.check, self.depth, self.bulk):
-            part.update()
-
-    def onApplyButton(self, clicked=False):
-        if self.translation is not None:
-            self.translation.cancel()
-            self.updateButtons()
-            return
-        try:
-            if not packages.ensure("MR to CT"):
-                self.ui.statusLabel.text = _("Nothing was installed, nothing was translated.")
-                return
-            self.translation = self.logic.start(
-                self._parameterNode, self.models.card, self.ui.windowComboBox.currentText
-            )
-        except UserError as error:
-            self.showError(error)
-            return
-        self.models.remember()
-        show_scores(self.ui.scoresTable, None)
-        self.check.forget()
-        show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Starting"))
-        self.timer.start()
-        self.updateButtons()
-
-    def onTimer(self):
-        """See how far the job is."""
-        translation = self.translation
-        translation.poll()
-        if not translation.finished:
-            cancelling = translation.state == "cancelling"
-            waiting = _("Cancelling") if cancelling else _("Starting the worker")
-            show_progress(
-                self.ui.progressBar, self.ui.statusLabel, None if cancelling else translation.progress, waiting
-            )
-            return
-        self.timer.stop()
-        self.translation = None
-        if self._parameterNode and translation.output_node:
-            self._parameterNode.outputVolume = translation.output_node
-            self._parameterNode.uncertaintyVolume = translation.deviation_node
-            self.uncertainty.show()
-            if self._parameterNode.checkResult:
-                self.check.start()
-        show_scores(self.ui.scoresTable, translation.scores)
-        self.ui.statusLabel.text = result_html(translation)
-        self.updateButtons()
-        if translation.error is not None:
-            self.showError(translation.error)
-
-    def showError(self, error):
-        self.ui.statusLabel.text = error_html(error)
-        slicer.util.errorDisplay(str(error), windowTitle=_("MR to CT"))
 
 
 class MRtoCTLogic(ScriptedLoadableModuleLogic):

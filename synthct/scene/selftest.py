@@ -98,7 +98,6 @@ def check_apply(widget: Any) -> None:
     node = node_from_image(image, "Self-test MR")
     with tempfile.TemporaryDirectory() as folder:
         widget.models.path = str(make_model(Path(folder) / "modell mit ä"))
-        widget.onModelChosen()
         widget.ui.inputSelector.setCurrentNode(node)
         widget.ui.outputSelector.setCurrentNode(None)
         widget.ui.applyButton.click()
@@ -120,8 +119,7 @@ def wait_for(widget: Any, patience_s: float = 300.0) -> None:
     while widget.translation is not None:
         _require(time.monotonic() < end, "the job did not end")
         slicer.app.processEvents()
-        if widget.translation is not None:
-            widget.onTimer()
+        widget.synthesis.run.poll()
         time.sleep(0.05)
 
 
