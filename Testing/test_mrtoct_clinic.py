@@ -41,8 +41,8 @@ def models(tmp_path_factory):
 def window(slicer_host):
     widget = slicer_host.open_module(ROOT / "MRtoCT/MRtoCT.py")
     widget.devices.close()
+    widget.models.path = ""  # first: the window hands the model that it shows to every new scene
     widget.setParameterNode(None)
-    widget.models.path = ""
     widget.initializeParameterNode()
     yield widget
     widget.onSceneStartClose()
