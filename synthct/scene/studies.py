@@ -52,13 +52,13 @@ def place_beside(node: slicer.vtkMRMLNode, reference: slicer.vtkMRMLNode) -> Non
         tree.SetItemParent(item, tree.GetItemParent(_item(tree, reference)))
 
 
-def _item(tree: slicer.vtkMRMLSubjectHierarchyNode, node: slicer.vtkMRMLNode) -> int:
-    """The node's item, made where no plugin has done so yet."""
-    item = tree.GetItemByDataNode(node)
-    return item or tree.CreateItem(tree.GetSceneItemID(), node)
-
-
 def of_another(result: slicer.vtkMRMLVolumeNode | None, source: slicer.vtkMRMLVolumeNode | None) -> bool:
     """Whether ``result`` was made of another volume than ``source``: it is another patient's and is not replaced."""
     made_of = result.GetNodeReference(INPUT_REFERENCE) if result is not None else None
     return made_of is not None and source is not None and made_of.GetID() != source.GetID()
+
+
+def _item(tree: slicer.vtkMRMLSubjectHierarchyNode, node: slicer.vtkMRMLNode) -> int:
+    """The node's item, made where no plugin has done so yet."""
+    item = tree.GetItemByDataNode(node)
+    return item or tree.CreateItem(tree.GetSceneItemID(), node)
