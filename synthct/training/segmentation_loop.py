@@ -214,12 +214,10 @@ class _Loop:
                 standing.best, standing.best_step = score, step
                 save_model(self._run.model, self._network, self._described(step, score))
         if step in self.marks:
-            kept, best = _kept(self._run.path, step), standing.best
-            if best is None:
-                save_model(kept, self._network, self._described(step, None))
-            else:
-                model = load_model(self._run.model)
-                save_model(kept, model.network, model.card)
+            if not self._validation:
+                save_model(self._run.model, self._network, self._described(step, None))
+            model = load_model(self._run.model)
+            save_model(_kept(self._run.path, step), model.network, model.card)
         standing.epoch_ended = step
         self._save()
         self._report.progress(step)
