@@ -6,7 +6,7 @@ import os
 import pytest
 
 from synthct.errors import UserError
-from synthct.locks import DEAD_S, FolderLock, held_on, lock_holder
+from synthct.locks import DEAD_S, FolderLock, held_on, lock_holder, share_lock
 
 
 def locked_by(folder, host, age_s=0.0):
@@ -46,3 +46,19 @@ def test_a_lock_is_never_seen_half_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", lambda aside, path: (seen.append(json.loads(aside.read_text())), link(aside, path)))
     with FolderLock(tmp_path):
         assert seen[0]["pid"] == os.getpid()
+
+
+def test_shares_are_held_side_by_side_but_never_with_another_number_of_shares(tmp_path):
+    with share_lock(tmp_path, 0, 2), share_lock(tmp_path, 1, 2):
+        for number, world in ((0, 1), (0, 12), (2, 3)):
+            said = f"in use by one process of 2, and this would be one of {world}"
+            with pytest.raises(UserError, match=said), share_lock(tmp_path, number, world):
+                pass
+        with pytest.raises(UserError, match="in use by process"), share_lock(tmp_path, 1, 2):
+            pass
+    with share_lock(tmp_path, 0, 12), share_lock(tmp_path, 11, 12):
+        pass
+    (tmp_path / "process1of2").mkdir(exist_ok=True)
+    locked_by(tmp_path / "process1of2", "node7", age_s=DEAD_S + 1)  # one that died
+    with share_lock(tmp_path, 0, 1):
+        pass

@@ -18,6 +18,7 @@ from synthct.__main__ import main
 from synthct.data.cohort import read_cohort
 from synthct.errors import Cancelled, UserError
 from synthct.events import Events
+from synthct.locks import share_lock
 from synthct.methods.noise import draw_latents
 from synthct.synthesis.generate import generate, interpolated
 from synthct.synthesis.model_file import load_model
@@ -80,6 +81,8 @@ def test_interrupted_and_shared_it_makes_the_same(model, tmp_path):
     generate(model, parts, 5, device="cpu", events=Events(listener=heard.append), rank=Rank(1, 2, 1, 2))
     assert [event["message"] for event in heard if event.get("task") == "pairs"] == ["pair_00001", "pair_00003", ""]
     assert not (parts / "manifest.json").exists()
+    with share_lock(parts / "records", 1, 2), pytest.raises(UserError, match="in use by one process of 2"):
+        generate(model, parts, 5, device="cpu")
     generate(model, parts, 5, device="cpu", rank=Rank(0, 2, 0, 2))
     assert content(whole) == content(parts)
     assert manifest(whole) == manifest(parts)

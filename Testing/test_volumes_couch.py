@@ -65,6 +65,8 @@ def test_a_ct_without_a_body_is_refused():
     empty = sitk.Image((20, 20, 5), sitk.sitkInt16) - 1000
     with pytest.raises(UserError, match="No body"):
         remove_couch(empty)
+    with pytest.raises(UserError, match="have no sign, so it is not in HU"):
+        remove_couch(sitk.Image((20, 20, 5), sitk.sitkUInt16) + 1024)
 
 
 @pytest.mark.skipif(not SARCOMA.exists(), reason="the sarcoma images are not here")

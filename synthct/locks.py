@@ -61,7 +61,7 @@ class Claim:
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not self._made() and (self._held() or not self._taken_over()):
+            if not self._made() and (_held(self.path) or not self._taken_over()):
                 return False
         except OSError as error:
             raise UserError(
@@ -115,12 +115,6 @@ class Claim:
         except FileNotFoundError:
             return None
 
-    def _held(self) -> bool:
-        holder = _holder(self.path)
-        if holder is not None and holder.here:
-            return holder.running
-        return _fresh(self.path)  # on another machine; or being written, or was when the holder died
-
     def _taken_over(self) -> bool:
         """Put our name over a dead one; of several that try at once the last to write wins."""
         self._aside().replace(self.path)
@@ -170,6 +164,29 @@ class FolderLock:
         self._claim.release()
 
 
+@contextmanager
+def share_lock(folder: Path, number: int, world: int) -> Iterator[None]:
+    """Hold share ``number`` of ``world`` of the work in ``folder``; the other shares may be held by other processes.
+
+    Processes that do not agree on how many they are would do some of the work twice, or not at all.
+
+    Raises
+    ------
+    UserError
+        A living process holds this share, or one of another number of shares.
+    """
+    with FolderLock(folder / f"process{number}of{world}"):
+        for path in sorted(folder.glob(f"process*of*/{LOCK}")):
+            others = path.parent.name.rpartition("of")[2]
+            if others != str(world) and _held(path):
+                raise UserError(
+                    f"The folder {folder} is in use by one process of {others}, and this would be one of {world}.",
+                    "Processes that share a folder must be started together, so that each knows its share.",
+                    "Wait for it to end, or choose another folder.",
+                )
+        yield
+
+
 def lock_holder(folder: Path | str) -> tuple[int, float] | None:
     """PID and start time of the running process of this machine that holds ``folder``, or None."""
     holder = _holder(Path(folder) / LOCK)
@@ -214,6 +231,14 @@ def _holder(path: Path) -> _Holder | None:
         return _Holder(str(content["host"]), int(content["pid"]), float(content["started"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _held(path: Path) -> bool:
+    """Whether a living process holds a file that is there."""
+    holder = _holder(path)
+    if holder is not None and holder.here:
+        return holder.running
+    return _fresh(path)  # on another machine; or being written, or was when the holder died
 
 
 def _fresh(path: Path) -> bool:

@@ -19,7 +19,7 @@ from synthct.data.cohort import Case, Cohort
 from synthct.data.fingerprint import fingerprint
 from synthct.errors import Cancelled, UserError
 from synthct.events import SILENT, Events
-from synthct.locks import FolderLock
+from synthct.locks import share_lock
 from synthct.synthesis.card import require_translation
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.files import synthesize_file
@@ -87,7 +87,7 @@ def synthesize_cohort(
     cases = cohort.for_task(model.card.get("task", "mr-to-ct")).used.cases
     own = cases[rank.number :: rank.world]
     failed: dict[str, str] = {}
-    with FolderLock(folder / RECORDS / f"process{rank.number}of{rank.world}"):
+    with share_lock(folder / RECORDS, rank.number, rank.world):
         todo = _still_to_do(own, folder, settings, overwrite)
         done = len(own) - len(todo)
         for case in todo:

@@ -25,7 +25,7 @@ from synthct.labels.classes import ClassTable, read_class_table
 from synthct.labels.dataset_cubes import Plan
 from synthct.labels.dataset_sources import Sources
 from synthct.labels.label_files import table_beside
-from synthct.locks import FolderLock
+from synthct.locks import share_lock
 from synthct.recipe import LABEL_TASK
 from synthct.synthesis.cohort_synthesis import own_device
 from synthct.synthesis.dataset_folder import MOST_VOLUMES, RECORDS, DatasetFolder, volume_name
@@ -96,7 +96,7 @@ def make_dataset(
     place = DatasetFolder(folder)
     place.claim(_settings(model, sources, given), count)
     own = range(rank.number, count, rank.world)
-    with FolderLock(place.root / RECORDS / f"process{rank.number}of{rank.world}"):
+    with share_lock(place.root / RECORDS, rank.number, rank.world):
         place.clear(own)
         todo = [index for index in own if not place.finished(index)]
         maker = Maker(model, given, place, chosen)

@@ -22,7 +22,7 @@ from torch import Tensor
 from synthct.data.cohort import Case, Cohort, write_cohort
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
-from synthct.locks import FolderLock, turn
+from synthct.locks import share_lock, turn
 from synthct.methods.noise import draw_latents
 from synthct.synthesis.card import require_generation
 from synthct.synthesis.cohort_synthesis import own_device
@@ -93,7 +93,7 @@ def generate(
         model = truncated(model, truncation)
         settings["truncation"] = truncation
     own = range(rank.number, count, rank.world)
-    with FolderLock(folder / RECORDS / f"process{rank.number}of{rank.world}"):
+    with share_lock(folder / RECORDS, rank.number, rank.world):
         _refuse_foreign(folder, overwrite)
         todo = list(own) if overwrite else _still_to_do(own, folder, settings)
         for done, number in enumerate(todo, len(own) - len(todo)):

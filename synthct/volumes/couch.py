@@ -57,9 +57,15 @@ def body_without_couch(ct: sitk.Image) -> sitk.Image:
     Raises
     ------
     UserError
-        When nothing in the image is a body.
+        When nothing in the image is a body, or its pixel type holds no negative HU.
     """
     axial = to_axial(ct)
+    if sitk.GetArrayViewFromImage(axial).dtype.kind == "u":
+        raise UserError(
+            "The CT's values have no sign, so it is not in HU.",
+            "In HU air is about −1000; something else was stored, or a number was added to all of it.",
+            "Export it again in HU, or subtract what was added (often 1024).",
+        )
     area = axial.GetSpacing()[0] * axial.GetSpacing()[1]
     dense_array = array_of(sitk.BinaryThreshold(axial, _BODY_HU, 1e6, 1, 0))
     for plane in dense_array:
