@@ -323,6 +323,15 @@ def test_the_command_plants_logs_and_goes_on(tmp_path, capsys):
     assert "no template 'c'" in capsys.readouterr().err
     assert run(*at, "--random", 1, "--overwrite", "--classes", "six") == 2
     assert "holds 6, which the table six does not know" in capsys.readouterr().err
+    new = ("--labels", labels, "--output", tmp_path / "new.nii.gz", "--random", 1)
+    assert run(*new, "--seed", -3) == 2 and "The seed cannot be -3" in capsys.readouterr().err
+    assert run(*new, "--mask", tmp_path / "new.nii.gz", "--overwrite") == 2
+    assert "the same name" in capsys.readouterr().err and not (tmp_path / "new.nii.gz").exists()
+    assert run(*new, "--scale=-1") == 2 and "Both are above 0" in capsys.readouterr().err
+    assert run(*new, "--template", "b", "--scale", 10) == 2
+    said = capsys.readouterr().err
+    assert "fits nowhere" in said and "Another one is drawn" not in said
+    assert run(*new, "--scale", 10) == 2 and capsys.readouterr().err.count("Another one is drawn") == 1
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -70,6 +70,10 @@ def run(options: argparse.Namespace, events: Events) -> None:
     scale = _numbers(options.scale, "--scale", (1, 2))
     points = [_numbers(words, "--at", (3,)) for words in options.at or []]
     surface = None if options.surface == "none" else _numbers(options.surface, "--surface", (1,))[0]
+    if options.seed < 0:
+        raise UserError(f"The seed cannot be {options.seed}.", todo="Give 0 or more.")
+    if options.mask and options.mask.absolute() == options.output.absolute():
+        raise UserError("Label map and mask have the same name.", todo="Give --output and --mask each its own.")
 
     import numpy as np
 

@@ -172,7 +172,9 @@ def plant_random(
                 anchor = Search(ground, offsets).random(random)
             except NoPlace as none:
                 reason = _no_place(ground, template, offsets, none)
-                events.warning(f"Template {template.name} fits nowhere.", reason, "Another one is drawn.")
+                events.warning(
+                    f"Template {template.name} fits nowhere.", reason, "Another one is drawn." if left else ""
+                )
                 continue
             planted.append(_plant(ground, template, pose, anchor, offsets))
             break

@@ -71,9 +71,11 @@ def draw_pose(
         A scale below 0.1, above 10 or whose ends are exchanged.
     """
     if not 0 < scale[0] <= scale[1]:
-        raise UserError(f"The scales {scale[0]:g} to {scale[1]:g} cannot be used.", "The smaller one comes first.")
+        raise UserError(
+            f"The scales {scale[0]:g} to {scale[1]:g} cannot be used.", "Both are above 0, the smaller one first."
+        )
     right, anterior, superior = random.uniform(-rotation, rotation, 3)
-    drawn = float(np.exp(random.uniform(np.log(scale[0]), np.log(scale[1]))))
+    drawn = float(np.clip(np.exp(random.uniform(np.log(scale[0]), np.log(scale[1]))), *scale))  # rounding leaves it
     return Pose((float(right), float(anterior), float(superior)), drawn, elastic_mm, int(random.integers(2**31)))
 
 
