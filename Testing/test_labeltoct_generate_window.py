@@ -142,6 +142,10 @@ def test_pairs_are_made_interrupted_resumed_and_loaded(slicer_host, window, part
     lacks(window, "made otherwise (another seed)")
     ui.seedSpinBox.value = 0
     assert ui.startButton.enabled and ui.startButton.text == "Apply"
+    ui.countSpinBox.value = count
+    lacks(window, f"All {count} pairs are there")
+    ui.countSpinBox.value = 1
+    lacks(window, "larger number")
 
     click(ui.pairsTable, 1)
     volume = slicer.util.getNode("pair_00001")
@@ -184,6 +188,9 @@ def test_what_repeats_a_training_case_is_marked_in_the_list(slicer_host, window,
         assert remark.text().startswith("too close to a training case; ") and "pair_0000" in remark.text()
         assert remark.toolTip() == remark.text()
     assert "come too close" in ui.statusLabel.text and ui.openPictureButton.visible
+    ui.cohortPathEdit.currentPath = ""  # the marks would be lost
+    ui.countSpinBox.value = 3
+    lacks(window, "checked against training cases")
 
 
 def test_the_slider_makes_what_lies_between_the_seeds(slicer_host, window, parts, tmp_path):
@@ -225,7 +232,12 @@ def test_the_slider_makes_what_lies_between_the_seeds(slicer_host, window, parts
     assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 1
     assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1
     assert volume.GetDisplayNode().GetWindow() == 77  # the user's
-    assert window.parameters().pairsPreview is volume
+    assert window.parameters().pairsPreview is volume and volume.GetAttribute("SyntheticCT.Model") == "tiny"
+    window.pairs.ui.minimumSpinBox.value = 500  # the preview follows this, too
+    settled(slicer_host, window)
+    assert (drawn(volume) > 0).sum() < on_disk(expected["mask"]).sum()
+    window.pairs.ui.minimumSpinBox.value = 0
+    settled(slicer_host, window)
     psutil.Process(worker).kill()  # as when it was idle for long: another one is started
     slicer_host.wait_until(lambda: ended(worker))
     ui.placeSlider.value = 70
@@ -272,7 +284,7 @@ def test_the_way_between_the_seeds_is_loaded(slicer_host, window, parts, tmp_pat
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
         check(slicer.util.getNode("Seeds 5 to 6"), number)
     monkeypatch.delattr(slicer.modules, "sequences")  # a Slicer without them
-    for number, volume in enumerate(load_sequence(GeneratedFolder.at(whole), "Way", "tiny")):
+    for number, volume in enumerate(load_sequence(GeneratedFolder.at(whole), "Way")):
         assert volume.GetName() == f"Way {number + 1} of 3"
         check(volume, number)
 
@@ -296,7 +308,7 @@ def test_what_is_wrong_is_said_before_anything_starts(slicer_host, window, parts
     (foreign / "images").mkdir(parents=True)
     ui.outputPathEdit.currentPath = str(foreign)
     lacks(window, "holds images already")
-    ui.outputPathEdit.currentPath = str(parts / "learned")
+    choose(window, parts / "classed", parts / "learned", count=20)
     assert ui.startButton.enabled and ui.pairsTable.rowCount == 12
     choose(window, parts / "ha-gan", parts / "learned")
     lacks(window, "another model")

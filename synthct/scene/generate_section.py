@@ -24,6 +24,7 @@ from synthct.scene.generated_folder import JOB, PICTURE, PROCESS, GeneratedFolde
 from synthct.scene.jobs import Job
 from synthct.scene.latent_section import LatentSection
 from synthct.scene.noise_models import has_truncation, noise_card, noise_models
+from synthct.scene.pair_choices import PairChoices
 from synthct.scene.pair_nodes import find_pair, put_pair, show_pair
 from synthct.scene.pair_table import PairTable
 from synthct.scene.progress import show_progress
@@ -34,11 +35,8 @@ POLL_MS = 200
 _PATHS = {"pairsCohort": "cohortPathEdit", "pairsFolder": "outputPathEdit"}
 """Parameters that are paths, and where they are shown."""
 _TITLE = "Generate pairs"
-_THRESHOLD = 0.5
 _MOST_WARNINGS = 5
 _AMBER = "#b9770e"
-_SAID = {"minimum_mm3": "minimum volume", "between": "second seed"}
-"""Settings of pairs whose names say little."""
 
 
 class GenerateSection:
@@ -99,7 +97,8 @@ class GenerateSection:
             lambda: noise_models(read_card, installed()),
         )
         self.devices = DeviceChooser(self.ui.deviceComboBox, session, self._on_device)
-        self.latent = LatentSection(self.ui.latentButton, session, parameters, self._how)
+        self._choices = PairChoices(self.ui, self.models, self.devices)
+        self.latent = LatentSection(self.ui.latentButton, session, parameters, self._choices.how)
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self.poll)
@@ -107,6 +106,9 @@ class GenerateSection:
             edit.connect("currentPathChanged(QString)", self._on_path)
             edit.connect("validInputChanged(bool)", self._on_path)  # a path that does not exist changes only this
         self.ui.classComboBox.connect("currentIndexChanged(int)", self._on_class)
+        for box in (self.ui.thresholdSpinBox, self.ui.minimumSpinBox, self.ui.truncationSpinBox):
+            box.connect("valueChanged(double)", self._on_how)
+        self.ui.truncationCheckBox.connect("toggled(bool)", self._on_how)
         self.ui.startButton.connect("clicked(bool)", self._on_start)
         self.ui.refreshDevicesButton.connect("clicked(bool)", self._on_refresh)
         self.ui.openFolderButton.connect("clicked(bool)", self._on_open_folder)
@@ -198,6 +200,10 @@ class GenerateSection:
         node = self._parameters()
         if node is not None and not self._filling:
             node.pairsClass = str(self.ui.classComboBox.currentData or "")
+            self.latent.follow()
+
+    def _on_how(self, _value: object = None) -> None:
+        self.latent.follow()
 
     def _on_refresh(self, _clicked: bool = False) -> None:
         self.devices.refresh()
@@ -295,68 +301,20 @@ class GenerateSection:
         ui.openFolderButton.setVisible(found is not None)
         ui.openPictureButton.setVisible(found is not None and (found.folder / PICTURE).is_file())
 
-    def _how(self) -> dict[str, Any]:
-        """Options of ``synthct generate`` that say how a pair is made; without a model there are none."""
-        if self.models.card is None:
-            raise UserError(_("Choose a model.") if not self.models.path else _("The model cannot be used."))
-        ui, card = self.ui, self.models.card
-        masks = card["masks"] != "none"
-        threshold = round(ui.thresholdSpinBox.value, 2)
-        return {
-            "model": Path(self.models.path).absolute(),
-            "class": str(ui.classComboBox.currentData or "") or None,
-            "threshold": threshold if masks and threshold != _THRESHOLD else None,
-            "minimum_volume": round(ui.minimumSpinBox.value, 1) if masks else 0.0,
-            "truncation": round(ui.truncationSpinBox.value, 2)
-            if has_truncation(card) and ui.truncationCheckBox.checked
-            else None,
-            "device": self.devices.device,
-        }
-
     def _lacking(self) -> str:
         """Why nothing can be started, or an empty text."""
         if self._wrong_folder:
             return self._wrong_folder
-        if self._found is not None and self._found.unfinished_options:
+        found = self._found
+        if found is not None and found.unfinished_options:
             return ""
         try:
-            how = self._how()
+            self._choices.how()
         except UserError as error:
             return error.what
-        if self._wrong_cohort:
+        if self._wrong_cohort or found is None:
             return self._wrong_cohort
-        other = self._found.differs(self._settings(how)) if self._found is not None else []
-        if other:
-            named = ", ".join(
-                {"minimum_mm3": "minimum volume", "between": "second seed"}.get(key, key) for key in other
-            )
-            return _("The folder holds pairs that were made otherwise (another {what}). Choose another folder.").format(
-                what=named
-            )
-        return ""
-
-    def _settings(self, how: dict[str, Any]) -> dict[str, Any]:
-        """What pairs made so would have in common, as they say it themselves."""
-        card = self.models.card or {}
-        settings = {
-            "model": {"name": card["name"], "weights_sha256": card.get("weights_sha256")},
-            "seed": int(self.ui.seedSpinBox.value),
-            "class": how["class"],
-            "threshold": how["threshold"],
-            "minimum_mm3": how["minimum_volume"],
-        }
-        return settings if how["truncation"] is None else {**settings, "truncation": how["truncation"]}
-
-    def _options(self) -> dict[str, Any]:
-        """Options of ``synthct generate``."""
-        cohort = self._path("pairsCohort")
-        return {
-            **self._how(),
-            "count": int(self.ui.countSpinBox.value),
-            "seed": int(self.ui.seedSpinBox.value),
-            "output": Path(self._path("pairsFolder")).absolute(),
-            "check_against": Path(cohort).absolute() if cohort else None,
-        }
+        return self._choices.unfit_for(found)
 
     def _on_start(self, _clicked: bool = False) -> None:
         if self.job is not None:
@@ -375,13 +333,15 @@ class GenerateSection:
         except UserError as error:
             self._say_error(error)
             return
+        if self.latent.preview.busy:
+            self._say(_("Waiting for the preview."))
         self.latent.preview.after(self._start)
 
     def _start(self) -> None:
         try:
             self._session.release_device()
             begun = self._found.unfinished_options if self._found is not None else {}
-            options = {**begun, "device": self.devices.device} if begun else self._options()
+            options = {**begun, "device": self.devices.device} if begun else self._choices.options()
             folder = Path(options["output"]) / JOB
             (folder / "events.jsonl").unlink(missing_ok=True)  # of the job that was interrupted
             results = 2 if options.get("check_against") else 1  # the leak check reports one of its own
@@ -432,8 +392,7 @@ class GenerateSection:
             if volume is None:
                 image = read_image(found.folder / pair.image, single_slice=True)
                 mask = None if pair.mask is None else read_image(found.folder / pair.mask, single_slice=True)
-                model = str((found.settings.get("model") or {}).get("name", ""))
-                volume = put_pair(image, mask, pair.id, model, origin)
+                volume = put_pair(image, mask, pair.id, found.model, origin)
         except UserError as error:
             self._say_error(error)
             return

@@ -55,6 +55,8 @@ class GeneratedFolder:
     """What all pairs have in common: model, seed, class, and what was done to the masks."""
     joined: int
     """How many pairs the manifest lists; 0: there is none yet."""
+    checked: bool
+    """Whether they were compared with training cases."""
     begun: Mapping[str, Any]
     """Options of the job that Slicer started there last; empty: none was."""
 
@@ -91,7 +93,12 @@ class GeneratedFolder:
             begun = (_json(folder / JOB / "job.json") or {}).get("options", {})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"The pairs in {folder} cannot be read.", f"{error}.", "Choose another folder.") from error
-        return cls(folder, pairs, settings, joined, begun)
+        return cls(folder, pairs, settings, joined, "leak_check" in content, begun)
+
+    @property
+    def model(self) -> str:
+        """Name of the model that made them."""
+        return str((self.settings.get("model") or {}).get("name", ""))
 
     @property
     def asked(self) -> int:

@@ -27,7 +27,7 @@ class LatentPreview:
     session
         Its warm worker keeps the model loaded.
     on_pair
-        Called with image, mask or None, and the options of each pair that was made.
+        Called with image, mask or None, the model's name, and the options of each pair that was made.
     on_change
         Called when something began, ended, failed (with what is wrong) or was thrown away.
     """
@@ -35,7 +35,7 @@ class LatentPreview:
     def __init__(
         self,
         session: Session,
-        on_pair: Callable[[sitk.Image, sitk.Image | None, Mapping[str, Any]], None],
+        on_pair: Callable[[sitk.Image, sitk.Image | None, str, Mapping[str, Any]], None],
         on_change: Callable[[UserError | None], None],
     ) -> None:
         self.made = 0
@@ -139,4 +139,4 @@ class LatentPreview:
         except RuntimeError as error:
             raise UserError("The pair could not be read.", "Its file is missing or damaged.", "Try again.") from error
         self.made += 1
-        self._on_pair(image, mask, job.options)
+        self._on_pair(image, mask, str(job.result["model"]), job.options)

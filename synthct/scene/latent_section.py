@@ -66,7 +66,7 @@ class LatentSection:
         self._parameters = parameters
         self._choices = choices
         self._owner: Any = None  # the parameter node of this scene, also while another module is shown
-        self._making, self._ends = "", ["", ""]  # name of the model whose sequence is made, and its seeds
+        self._ends = ["", ""]  # of the sequence that is made
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("latent_section.ui")))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         button.layout().addWidget(self.widget)
@@ -103,6 +103,12 @@ class LatentSection:
         ui.sequenceButton.enabled = job.state != "cancelling" if job is not None else not lacking
         ui.sequenceButton.toolTip = lacking or _("Load the pairs from A to B as a sequence.")
         ui.latentProgressBar.setVisible(busy or job is not None)
+
+    def follow(self) -> None:
+        """Make the preview anew, where there is one: what it is made of was changed."""
+        node = self._parameters()
+        if node is not None and node.pairsPreview is not None:
+            self._ask()
 
     def poll(self) -> None:
         """See how far the sequence is; in a script Slicer's timers may never fire."""
@@ -147,9 +153,7 @@ class LatentSection:
             self._ask()
 
     def _on_seed(self, _value: int = 0) -> None:
-        node = self._parameters()
-        if node is not None and node.pairsPreview is not None:
-            self._ask()
+        self.follow()
 
     def _on_preview_button(self, _clicked: bool = False) -> None:
         if self.preview.busy:
@@ -194,7 +198,7 @@ class LatentSection:
             self.ui.latentProgressBar.setRange(0, 0)
         self.show()
 
-    def _on_pair(self, image: sitk.Image, mask: sitk.Image | None, options: Mapping[str, Any]) -> None:
+    def _on_pair(self, image: sitk.Image, mask: sitk.Image | None, model: str, options: Mapping[str, Any]) -> None:
         node = self._owner
         if node is None:
             return
@@ -202,7 +206,7 @@ class LatentSection:
         place = f"{100 * options['share']:g} %"
         before = node.pairsPreview
         size = before.GetImageData().GetDimensions() if before is not None and before.GetImageData() else None
-        volume = put_pair(image, mask, NAME, Path(options["model"]).name, f"seeds {seeds}, {place}", before)
+        volume = put_pair(image, mask, NAME, model, f"seeds {seeds}, {place}", before)
         if before is None or not is_shown(volume) or size != tuple(image.GetSize()):
             show_pair(volume)
         node.pairsPreview = volume
@@ -229,7 +233,7 @@ class LatentSection:
             self._session.release_device()
             folder = self._session.new_folder()
             options = {**self._choices(), "steps": int(self.ui.stepsSpinBox.value), "output": folder / "pairs"}
-            self._making, self._ends = Path(options["model"]).name, ends
+            self._ends = ends
             self.job = Job.start("generate", options, folder / "job", words=["--interpolate", *ends])
         except (UserError, OSError) as error:
             self._say_error(error if isinstance(error, UserError) else UserError(f"{error}.", todo="Free space."))
@@ -250,7 +254,7 @@ class LatentSection:
         if made is None:
             raise UserError("The sequence was not found.", "Its folder is empty.", "Make it again.")
         name = _("Seeds {a} to {b}").format(a=self._ends[0], b=self._ends[1])
-        nodes = load_sequence(made, name, self._making)
+        nodes = load_sequence(made, name)
         names = nodes[0].GetName() if len(nodes) == 1 else f"{nodes[0].GetName()} … {nodes[-1].GetName()}"
         self._say(_("{n} pairs are in the scene: {names}.").format(n=len(made.pairs), names=html.escape(names)))
 

@@ -12,7 +12,7 @@ from synthct.scene.pair_nodes import mask_of, put_pair, show_pair
 from synthct.volumes.read import read_image
 
 
-def load_sequence(made: GeneratedFolder, name: str, model: str) -> list[slicer.vtkMRMLNode]:
+def load_sequence(made: GeneratedFolder, name: str) -> list[slicer.vtkMRMLNode]:
     """Put the pairs of ``made`` into the scene under ``name`` and show the first.
 
     Returns
@@ -25,7 +25,7 @@ def load_sequence(made: GeneratedFolder, name: str, model: str) -> list[slicer.v
     UserError
         A file cannot be read.
     """
-    steps = len(made.pairs)
+    steps, model = len(made.pairs), made.model
     images = [
         (
             read_image(made.folder / pair.image, single_slice=True),
