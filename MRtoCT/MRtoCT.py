@@ -186,10 +186,7 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onParameterNodeModified(self, caller=None, event=None):
         """Show what no widget is connected to by itself."""
-        node = self._parameterNode
-        self.training.run_path = node.trainingRun
-        self.depth.table = node.densityTable
-        self.bulk.table = node.bulkTable
+        self.training.run_path = self._parameterNode.trainingRun
         self.updateButtons()
 
     def updateButtons(self):

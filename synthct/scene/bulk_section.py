@@ -18,6 +18,7 @@ from synthct.scene.display import set_ct_window
 from synthct.scene.label_maps import labels_from_node, volume_of
 from synthct.scene.nodes import node_from_image, update_node_from_image
 from synthct.scene.studies import place_beside, sign
+from synthct.scene.table_choice import TableChoice
 from synthct.volumes.bulk import SHIPPED, bulk_ct, read_bulk_table
 from synthct.whole_file import write_whole
 
@@ -76,35 +77,19 @@ class BulkSection:
         label: qt.QLabel,
         parameters: Callable[[], Any],
     ) -> None:
-        self.table_edit, self.apply_button, self.label = table_edit, apply_button, label
+        self.table = TableChoice(table_edit, parameters, "bulkTable")
+        self.apply_button, self.label = apply_button, label
         self._parameters = parameters
-        table_edit.filters = ctk.ctkPathLineEdit.Files
-        table_edit.nameFilters = ["Tables (*.csv)"]
-        table_edit.connect("currentPathChanged(QString)", self._on_path)
         copy_button.connect("clicked(bool)", self._on_copy)
         apply_button.connect("clicked(bool)", self._on_apply)
         self.update()
 
-    @property
-    def table(self) -> str:
-        """Path of the user's table, or an empty text for the shipped one."""
-        return str(self.table_edit.currentPath).strip()
-
-    @table.setter
-    def table(self, path: str) -> None:
-        if path != self.table:
-            self.table_edit.currentPath = path
-
     def update(self) -> None:
-        """Show whether there is something to make a CT of."""
+        """Show the table, and whether there is something to make a CT of."""
+        self.table.update()
         parameters = self._parameters()
         self.apply_button.enabled = parameters is not None and parameters.bulkLabels is not None
         self.label.setVisible(bool(self.label.text))
-
-    def _on_path(self, _path: str = "") -> None:
-        parameters = self._parameters()
-        if parameters is not None:
-            parameters.bulkTable = self.table
 
     def _on_copy(self, _clicked: bool = False) -> None:
         chosen = str(
@@ -119,14 +104,14 @@ class BulkSection:
         except OSError as error:
             self._say_error(UserError(f"{chosen} cannot be written.", f"{error.strerror}.", "Choose another place."))
             return
-        self.table = chosen
+        self.table.path = chosen
         self._say(html.escape(_("Edit {file}: a row label,name,hu for each tissue.").format(file=chosen)))
 
     def _on_apply(self, _clicked: bool = False) -> None:
         parameters = self._parameters()
         try:
             with slicer.util.WaitCursor():
-                node = make_bulk_ct(parameters.bulkLabels, self.table or SHIPPED, parameters.bulkVolume)
+                node = make_bulk_ct(parameters.bulkLabels, self.table.path or SHIPPED, parameters.bulkVolume)
         except UserError as error:
             self._say_error(error)
             return

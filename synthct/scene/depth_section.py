@@ -24,6 +24,7 @@ from synthct.scene.jobs import Job
 from synthct.scene.plots import add_line, column, show_chart
 from synthct.scene.session import Session
 from synthct.scene.studies import place_beside
+from synthct.scene.table_choice import TableChoice
 
 _DEPTH = "depth behind the skin, mm"
 _FILES = {"ct": "reference CT.nrrd", "synthetic": "synthetic CT.nrrd"}
@@ -56,26 +57,14 @@ class DepthSection:
         session: Session,
         parameters: Callable[[], Any],
     ) -> None:
-        self.angle_box, self.table_edit, self.button, self.label = angle_box, table_edit, button, label
+        self.table = TableChoice(table_edit, parameters, "densityTable")
+        self.angle_box, self.button, self.label = angle_box, button, label
         self._session, self._parameters = session, parameters
         self._nodes: list[slicer.vtkMRMLScalarVolumeNode] = []
         self._names: dict[Path, str] = {}
-        table_edit.filters = ctk.ctkPathLineEdit.Files
-        table_edit.nameFilters = ["Tables (*.csv)"]
-        table_edit.connect("currentPathChanged(QString)", self._on_path)
         self._following = Following(self._on_end)
         button.connect("clicked(bool)", self._on_button)
         self.update()
-
-    @property
-    def table(self) -> str:
-        """Path of the user's table, or an empty text for the shipped one."""
-        return str(self.table_edit.currentPath).strip()
-
-    @table.setter
-    def table(self, path: str) -> None:
-        if path != self.table:
-            self.table_edit.currentPath = path
 
     @property
     def job(self) -> Job | None:
@@ -83,7 +72,8 @@ class DepthSection:
         return self._following.job
 
     def update(self) -> None:
-        """Show whether there are two CTs to compare, and whether a job runs."""
+        """Show the table, whether there are two CTs to compare, and whether a job runs."""
+        self.table.update()
         parameters = self._parameters()
         both = parameters is not None and parameters.referenceVolume is not None and _has_image(parameters.outputVolume)
         self.button.text = _("Plot depth") if self.job is None else _("Cancel")
@@ -97,11 +87,6 @@ class DepthSection:
         if job is not None:
             remove_images(job.folder.parent)
         self._say("")
-
-    def _on_path(self, _path: str = "") -> None:
-        parameters = self._parameters()
-        if parameters is not None:
-            parameters.densityTable = self.table
 
     def _on_button(self, _clicked: bool = False) -> None:
         if self.job is not None:
@@ -119,7 +104,7 @@ class DepthSection:
         self._nodes = [parameters.referenceVolume, parameters.outputVolume]
         self._names = {}
         folder = self._session.new_folder()
-        options: dict[str, Any] = {"table": Path(self.table).absolute() if self.table else None}
+        options: dict[str, Any] = {"table": Path(self.table.path).absolute() if self.table.path else None}
         for (key, name), node in zip(_FILES.items(), self._nodes, strict=True):
             options[key] = hand_over(node, folder / name)
             self._names[options[key]] = node.GetName()
@@ -149,7 +134,7 @@ class DepthSection:
         show_chart(chart)
         lines = [depth_text(angle, found)]
         lines += [renamed(text, self._names) for text in job.warnings]
-        if not self.table:
+        if not self.table.path:
             lines.append(_("By a generic table of 120 kV: choose your scanner's calibration for planning studies."))
         self._say("<br>".join(html.escape(line) for line in lines))
 
