@@ -31,7 +31,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from synthct.scene import selftest
+from synthct.scene import evaluation_selftest, selftest
 from synthct.scene.evaluation_cohort_section import EvaluationCohortSection
 from synthct.scene.evaluation_dose_section import EvaluationDoseSection
 from synthct.scene.evaluation_pair_section import EvaluationPairSection
@@ -86,6 +86,7 @@ class SynthEvalParameterNode:
     caseReference: vtkMRMLScalarVolumeNode
     caseSynthetic: vtkMRMLScalarVolumeNode
     caseError: vtkMRMLScalarVolumeNode
+    caseChart: vtkMRMLPlotChartNode
     turingTest: str
     turingReal: str
     turingGenerated: str
@@ -215,4 +216,10 @@ class SynthEvalTest(ScriptedLoadableModuleTest):
         self.setUp()
         self.delayDisplay("A volume keeps its place on the way to an image and back")
         selftest.check_geometry()
+        self.setUp()
+        self.delayDisplay("A pair is judged: scores, error map and regions")
+        evaluation_selftest.check_pair(slicer.util.getModuleWidget("SynthEval"))
+        self.setUp()
+        self.delayDisplay("A blinded test is rated, every answer is on the disk at once")
+        evaluation_selftest.check_turing_test(slicer.util.getModuleWidget("SynthEval"))
         self.delayDisplay("Test passed")

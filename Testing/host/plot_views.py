@@ -82,6 +82,7 @@ class qMRMLPlotView(QtWidgets.QLabel):
                     color=series.GetColor(),
                     alpha=series.GetOpacity(),
                     linewidth=series.GetLineWidth(),
+                    linestyle="--" if series.GetLineStyle() == series.LineStyleDash else "-",
                     label=series.GetName(),
                 )
         if axes.lines:

@@ -43,7 +43,7 @@ def show_as_difference(node: slicer.vtkMRMLScalarVolumeNode, most: float, title:
     display.SetAndObserveColorNodeID(diverging_colours().GetID())
     display.AutoWindowLevelOff()
     display.SetWindowLevel(2 * most, 0.0)
-    display.SetInterpolate(0)  # no colour that no voxel has
+    display.SetInterpolate(1)
     scale = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node)
     if scale is not None:
         scale.SetTitleText(title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Mapping
@@ -10,19 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
+import slicer
 
 from synthct.errors import UserError
 from synthct.scene.error_maps import ERROR_HU, show_as_difference
+from synthct.scene.evaluation_charts import HEIGHT, MAE, ME, draw_slices
 from synthct.scene.evaluation_regions import Place, slice_places
-from synthct.scene.nodes import node_from_image, update_node_from_image
+from synthct.scene.evaluation_tables import fill_table, number_in
+from synthct.scene.nodes import image_from_node, node_from_image, update_node_from_image
 from synthct.volumes.body import body_mask
 from synthct.volumes.geometry import array_of, image_from_array, resample_onto
 from synthct.volumes.hu import AIR_HU
 from synthct.volumes.read import read_image
 from synthct.whole_file import write_whole
 
+_TEXTS = ("case", "group", "region")
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+LIST, RESULTS = "SyntheticCT.Pairs", "SyntheticCT.Results"
+"""Attributes of the table of cases: the list and the folder that it came from."""
 CASE_NODES = ("caseReference", "caseSynthetic", "caseError")
 """Parameters that hold the case shown; the next one takes its place."""
 
@@ -99,6 +105,28 @@ def write_list(references: Path, synthetics: Path, path: Path, group: str = "", 
     return len(shared)
 
 
+def take_scores(listed: Path, results: Path, table: slicer.vtkMRMLTableNode | None) -> slicer.vtkMRMLTableNode:
+    """Put the scores of an evaluated cohort into a table node (None: a new one) that knows where they came from.
+
+    Raises
+    ------
+    UserError
+        The scores cannot be read.
+    """
+    path = results / "scores.csv"
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        columns: dict[str, Any] = {
+            name: [row[name] if name in _TEXTS else number_in(row[name]) for row in rows] for name in rows[0]
+        }
+    except (OSError, ValueError, IndexError) as error:
+        raise UserError(f"{path} cannot be read.", f"{error}.", "Evaluate the cohort again.") from error
+    table = fill_table(table, f"Cohort {results.name}", columns)
+    table.SetAttribute(LIST, str(listed))
+    table.SetAttribute(RESULTS, str(results))
+    return table
+
+
 def load_case(case: Case, parameters: Any) -> None:
     """Put a case into the scene in place of the one before: reference, synthetic CT and error.
 
@@ -125,18 +153,29 @@ def load_case(case: Case, parameters: Any) -> None:
     show_as_difference(parameters.caseError, ERROR_HU, "synthetic − reference, HU")
 
 
-def worst_place(results: Path, case: Case, image: sitk.Image) -> Place | None:
-    """Return the centre of the axial slice with the largest mean absolute error; None where there is none."""
+def show_slices(results: Path, case: Case, parameters: Any) -> Place | None:
+    """Draw the error by slice of the case that is shown; return the centre of its worst slice, or None.
+
+    Raises
+    ------
+    UserError
+        What was found for the case cannot be read.
+    """
     path = results / "cases" / f"{case.name}.json"
     try:
-        errors = json.loads(path.read_text(encoding="utf-8"))["slice_curve"]["mae_hu"]
+        curve = json.loads(path.read_text(encoding="utf-8"))["slice_curve"]
+        columns = {
+            title: [math.nan if value is None else float(value) for value in curve[key]]
+            for title, key in ((HEIGHT, "height_mm"), (MAE, "mae_hu"), (ME, "me_hu"))
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} cannot be read.", f"{error}.", "Evaluate the cohort again.") from error
-    places = slice_places(image)
-    known = [-math.inf if value is None else float(value) for value in errors]
-    if len(known) != len(places) or not any(math.isfinite(value) for value in known):
+    parameters.caseChart = draw_slices(parameters.caseChart, f"{case.name}: error by slice", columns)
+    places = slice_places(image_from_node(parameters.caseReference))
+    errors = np.nan_to_num(columns[MAE], nan=-math.inf)
+    if len(errors) != len(places) or not np.isfinite(errors).any():
         return None
-    return places[int(np.argmax(known))]
+    return places[int(np.argmax(errors))]
 
 
 def _case(entry: Mapping[str, Any], folder: Path) -> Case:

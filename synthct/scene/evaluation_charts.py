@@ -13,6 +13,9 @@ from synthct.scene.plots import add_line
 Colour = tuple[float, float, float]
 DARK, RED, BLUE = (0.15, 0.15, 0.15), (0.84, 0.15, 0.16), (0.12, 0.47, 0.71)
 
+HEIGHT, MAE, ME = "height, mm", "mean absolute error, HU", "mean error, HU"
+"""Columns of an error by slice."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -21,7 +24,7 @@ class Line:
     column: str
     colour: Colour
     name: str
-    opacity: float = 1.0
+    dashed: bool = False
 
 
 def draw(
@@ -65,5 +68,18 @@ def draw(
     chart.SetGridVisibility(True)
     x = next(iter(columns))
     for line in lines:
-        add_line(chart, table, line.name, (x, line.column), line.colour, opacity=line.opacity)
+        series = add_line(chart, table, line.name, (x, line.column), line.colour)
+        if line.dashed:
+            series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleDash)
     return chart
+
+
+def draw_slices(
+    chart: slicer.vtkMRMLPlotChartNode | None,
+    name: str,
+    columns: Mapping[str, Sequence[float]],
+    table: slicer.vtkMRMLTableNode | None = None,
+) -> slicer.vtkMRMLPlotChartNode:
+    """Draw an error by slice (`HEIGHT`, `MAE`, `ME`) as :func:`draw` does."""
+    lines = [Line(MAE, DARK, "mean absolute error"), Line(ME, RED, "mean error")]
+    return draw(chart, name, columns, lines, ("height above the lowest slice, mm", "HU"), table)

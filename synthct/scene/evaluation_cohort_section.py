@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import json
 import math
@@ -17,23 +16,27 @@ from slicer.i18n import tr as _
 from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import SCORES, error_html
-from synthct.scene.evaluation_cases import load_case, read_cases, worst_place, write_list
+from synthct.scene.evaluation_cases import LIST, RESULTS, load_case, read_cases, show_slices, take_scores, write_list
 from synthct.scene.evaluation_report import open_file
-from synthct.scene.evaluation_tables import TableView, fill_table, number_in, rows_of, short
+from synthct.scene.evaluation_tables import TableView, fill_table, rows_of, short
 from synthct.scene.evaluation_views import CompareViews
 from synthct.scene.exchange import job_error
 from synthct.scene.following import Following
 from synthct.scene.jobs import Job
-from synthct.scene.nodes import image_from_node
 from synthct.scene.path_parameters import PathParameters
+from synthct.scene.plots import show_chart
 from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 
 _TITLE = "Evaluation of a cohort"
-LIST, RESULTS = "SyntheticCT.Pairs", "SyntheticCT.Results"
-"""Attributes of the table of cases: the list and the folder that it came from."""
 _COLUMNS = ("mae_hu", "me_hu", "mae_bone_hu", "dice_bone", "ssim_synthrad2023")
-_SHORT = {"mae_hu": "MAE", "me_hu": "ME", "mae_bone_hu": "MAE bone", "dice_bone": "Dice bone"}
+_SHORT = {
+    "mae_hu": "MAE",
+    "me_hu": "ME",
+    "mae_bone_hu": "MAE bone",
+    "dice_bone": "Dice bone",
+    "ssim_synthrad2023": "SSIM",
+}
 _GROUP_COLUMNS = {
     "group": "Group", "score": "Score", "n": "n", "difference": "Difference", "p_t_holm": "p (t)",
     "p_wilcoxon_holm": "p (Wilcoxon)", "effect_dz": "d",
@@ -188,7 +191,7 @@ class EvaluationCohortSection:
             return
         parameters = self._parameters()
         output = Path(self._paths["cohortOutput"]).absolute()
-        options = {
+        options: dict[str, Any] = {
             "cohort": Path(self._paths["cohortList"]).absolute(),
             "output": output,
             "other_grid": "resample" if parameters.cohortResample else "refuse",
@@ -246,15 +249,8 @@ class EvaluationCohortSection:
         self._say("<br>".join(f"<span style='color:#b9770e'>{text}</span>" for text in shown))
 
     def _take_scores(self, job: Job, parameters: Any) -> None:
-        output = Path(job.options["output"])
-        rows = list(csv.DictReader((output / "scores.csv").read_text(encoding="utf-8").splitlines()))
-        texts = ("case", "group", "region")
-        columns: dict[str, Any] = {
-            name: [row[name] if name in texts else number_in(row[name]) for row in rows] for name in rows[0]
-        }
-        table = fill_table(parameters.cohortScores, f"Cohort {output.name}", columns)
-        table.SetAttribute(LIST, str(job.options["cohort"]))
-        table.SetAttribute(RESULTS, str(output))
+        listed, output = Path(job.options["cohort"]), Path(job.options["output"])
+        table = take_scores(listed, output, parameters.cohortScores)
         parameters.cohortStatistics = None
         parameters.cohortScores = table
 
@@ -283,12 +279,12 @@ class EvaluationCohortSection:
                 )
             with slicer.util.WaitCursor():
                 load_case(cases[name], parameters)
-                image = image_from_node(parameters.caseReference)
-                place = worst_place(Path(table.GetAttribute(RESULTS)), cases[name], image)
+                place = show_slices(Path(table.GetAttribute(RESULTS)), cases[name], parameters)
         except UserError as error:
             self._say_error(error)
             return
         self._views.show(parameters.caseReference, parameters.caseSynthetic, parameters.caseError)
+        show_chart(parameters.caseChart)
         if place is not None:
             self._views.jump(place)
         self._say(_("<b>{name}</b> at its worst slice.").format(name=html.escape(name)))

@@ -40,8 +40,6 @@ _COLOURS = (
     (0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16), (0.58, 0.4, 0.74),
     (0.55, 0.34, 0.29), (0.89, 0.47, 0.76), (0.5, 0.5, 0.5),
 )  # fmt: skip
-_EVALUATED = 0.55
-"""Opacity of the evaluated dose's curve beside the reference's."""
 
 
 class EvaluationDoseSection:
@@ -264,7 +262,7 @@ class EvaluationDoseSection:
         for number, structure in enumerate(found):
             colour = _COLOURS[number % len(_COLOURS)]
             lines.append(Line(f"{structure} reference", colour, structure))
-            lines.append(Line(f"{structure} evaluated", colour, f"{structure}, evaluated", _EVALUATED))
+            lines.append(Line(f"{structure} evaluated", colour, f"{structure}, evaluated", dashed=True))
         parameters.doseChart = draw(
             parameters.doseChart, f"{name}: dose-volume histograms", curves, lines, (_DOSE, "volume, %")
         )

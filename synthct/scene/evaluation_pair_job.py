@@ -17,7 +17,7 @@ import slicer
 from synthct.errors import UserError
 from synthct.scene.dicom_export import new_path_in
 from synthct.scene.error_maps import ERROR_HU, show_as_difference
-from synthct.scene.evaluation_charts import BLUE, DARK, RED, Line, draw
+from synthct.scene.evaluation_charts import BLUE, DARK, HEIGHT, MAE, ME, RED, Line, draw, draw_slices
 from synthct.scene.evaluation_regions import Place, hand_over_regions, mask_of, slice_places
 from synthct.scene.evaluation_tables import fill_table
 from synthct.scene.exchange import remove_images, write_exchange
@@ -33,7 +33,6 @@ RESULTS = (
     "pairLineChart", "pairReport",
 )  # fmt: skip
 """Parameters that hold what was found."""
-HEIGHT, MAE, ME = "height, mm", "mean absolute error, HU", "mean error, HU"
 _THRESHOLD, _DICE, _DISTANCE = "threshold, HU", "Dice of bone", "distance, mm"
 
 
@@ -191,13 +190,8 @@ def _fill(found: PairJob, parameters: Any, content: Mapping[str, Any], name: str
     places = found.slices
     columns |= {axis: [place[n] for place in places] for n, axis in enumerate("RAS")}
     parameters.pairSlices = fill_table(parameters.pairSlices, f"{name} slices", columns)
-    parameters.pairSliceChart = draw(
-        parameters.pairSliceChart,
-        f"{name}: error by slice",
-        columns,
-        [Line(MAE, DARK, "mean absolute error"), Line(ME, RED, "mean error")],
-        ("height above the lowest slice, mm", "HU"),
-        parameters.pairSlices,
+    parameters.pairSliceChart = draw_slices(
+        parameters.pairSliceChart, f"{name}: error by slice", columns, parameters.pairSlices
     )
     bone = content["bone_curve"]
     columns = {_THRESHOLD: [float(limit) for limit in bone], _DICE: [_number(value) for value in bone.values()]}
@@ -224,19 +218,19 @@ def _fill(found: PairJob, parameters: Any, content: Mapping[str, Any], name: str
 def _histogram(
     found: Mapping[str, Any], node: slicer.vtkMRMLScalarVolumeNode | None, name: str
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """A picture whose R is the reference's HU and whose A is the synthetic CT's; values: log10 of 1 + voxels."""
+    """A picture whose L is the reference's HU and whose A is the synthetic CT's; values: log10 of 1 + voxels."""
     low, high = found["range_hu"]
     counts = np.array(found["counts"], dtype=np.float32)
     image = sitk.GetImageFromArray(np.log10(1 + counts.T[None]))
     width = (high - low) / found["bins"]
     image.SetSpacing((width, width, width))
-    image.SetOrigin((-low - width / 2, -low - width / 2, 0.0))  # R and A grow as HU do
-    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    image.SetOrigin((low + width / 2, -low - width / 2, 0.0))  # HU grow to the right and upwards in an axial view
+    image.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, -1))
     if node is None:
         node = node_from_image(image, f"{name} HU histogram")
     else:
         update_node_from_image(node, image)
-    node.SetDescription("Voxels by HU of the reference (R) and of the synthetic CT (A), as log10(1 + voxels).")
+    node.SetDescription("Voxels by HU of the reference (L) and of the synthetic CT (A), as log10(1 + voxels).")
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLPETProceduralColorNodePET-Heat")
     display.AutoWindowLevelOff()

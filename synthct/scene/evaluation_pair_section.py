@@ -16,7 +16,8 @@ from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import SCORES, error_html
 from synthct.scene.display import show_over
-from synthct.scene.evaluation_pair_job import HEIGHT, MAE, ME, PairJob, finish, start
+from synthct.scene.evaluation_charts import HEIGHT, MAE, ME
+from synthct.scene.evaluation_pair_job import PairJob, finish, start
 from synthct.scene.evaluation_report import open_page, save_page
 from synthct.scene.evaluation_tables import TableView, number_in, rows_of, short
 from synthct.scene.evaluation_views import CompareViews

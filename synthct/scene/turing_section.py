@@ -130,7 +130,6 @@ class TuringSection:
         self._following.cancel()
         self._leave()
         self.ui.statusLabel.text = ""
-        self.ui.resultsLabel.text = ""
 
     def close(self) -> None:
         """End a job that runs."""
@@ -156,7 +155,8 @@ class TuringSection:
         shown = [[short(row[name], "{:.3g}") for name in _COLUMNS] for row in rows]
         self._results.show(list(_COLUMNS.values()), shown, heads=[known.get(name, "") for name in _COLUMNS])
         self.ui.resultsTable.setVisible(bool(rows))
-        self.ui.resultsLabel.setVisible(bool(rows and self.ui.resultsLabel.text))
+        self.ui.resultsLabel.text = html.escape(table.GetDescription() or "") if table is not None else ""
+        self.ui.resultsLabel.setVisible(bool(self.ui.resultsLabel.text))
 
     def _on_paths(self) -> None:
         """Offer those who have begun already; another test has other results."""
@@ -326,7 +326,6 @@ class TuringSection:
                 high=high,
             )
         table.SetDescription(text)
-        self.ui.resultsLabel.text = html.escape(text)
         parameters.turingResults = table
         self._say("")
 
