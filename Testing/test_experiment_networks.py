@@ -18,7 +18,7 @@ from synthct.synthesis.model_file import Model
 from synthct.synthesis.segment import segment_image, segmentation_card
 from synthct.training.segmentation_batches import LesionBatches
 from synthct.training.segmentation_settings import SegmentationTraining
-from synthct.training.segmentation_volumes import prepare_lesion_volume
+from synthct.training.segmentation_volumes import LesionVolume, prepare_lesion_volume
 
 NETWORKS = [
     {"name": "unet-3d", "channels": [8, 16], "residual_units": 1},
@@ -111,12 +111,22 @@ def test_both_classes_are_equally_likely_and_every_volume_has_its_turn(volumes):
     assert one["image"].shape == (4, 1, 8, 8, 8) and one["image"].abs().max() <= 1
 
 
+class Hollow(LesionVolume):
+    """A volume whose mask nobody may look at."""
+
+    @property
+    def mask(self):
+        raise AssertionError("its mask is looked at")
+
+    lesion = mask
+
+
 def test_target_patches_do_not_know_their_masks(volumes):
     batch = LesionBatches(volumes[:1], SETTINGS, 0, volumes[1:])[0]
     assert batch["target_image"].shape == batch["image"].shape
-    hollow = [type(v)(v.id, v.folder, v.image_hash) for v in volumes[1:]]
-    for volume in hollow:
-        volume.__dict__["mask"] = volume.__dict__["lesion"] = None
+    hollow = [Hollow(v.id, v.folder, v.image_hash) for v in volumes[1:]]
+    with pytest.raises(AssertionError, match="its mask is looked at"):
+        LesionBatches(hollow, SETTINGS, 0)[0]
     assert torch.equal(LesionBatches(volumes[:1], SETTINGS, 0, hollow)[0]["target_image"], batch["target_image"])
 
 
@@ -130,7 +140,7 @@ def test_a_volume_smaller_than_a_patch_is_padded_with_air(tmp_path):
 
 
 class Bright(nn.Module):
-    """Calls a voxel a lesion where the mean of its 3³ neighbours lies above 100 HU."""
+    """Calls a voxel a lesion where the mean of its 3³ neighbours lies above -100 HU."""
 
     def __init__(self):
         super().__init__()
@@ -139,7 +149,7 @@ class Bright(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, image):
-        above = self.layer(image) + 0.2566  # 100 HU, half way from lung to ball
+        above = self.layer(image) + 0.3889  # -100 HU: the mean shrinks a ball
         return torch.cat([-10 * above, 10 * above], dim=1)
 
 

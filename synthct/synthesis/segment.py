@@ -89,8 +89,10 @@ def lesion_probability(
     """
     from monai.inferers import sliding_window_inference
 
+    kind = next(network.parameters()).dtype
+
     def predictor(windows: Tensor) -> Tensor:
-        return torch.softmax(network(windows).float(), dim=1)[:, 1:]
+        return torch.softmax(network(windows.to(kind)).float(), dim=1)[:, 1:]
 
     with torch.inference_mode():
         found: Any = sliding_window_inference(

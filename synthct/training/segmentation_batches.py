@@ -80,8 +80,9 @@ class LesionBatches:
     def _target_patch(self, sample: int) -> NDArray[Any]:
         random = np.random.default_rng([self._seed, _TARGET, sample])
         volume = self._target[int(random.integers(len(self._target)))]
-        centre = [int(random.integers(length)) for length in volume.image.shape]
-        return _cut(volume.image, centre, self._settings.patch, AIR_HU)
+        image = volume.image
+        centre = [int(random.integers(length)) for length in image.shape]
+        return _cut(image, centre, self._settings.patch, AIR_HU)
 
     def _scaled(self, patches: Sequence[NDArray[Any]]) -> Tensor:
         return torch.from_numpy(self._scaling.apply(np.stack(patches)[:, None]))
@@ -89,12 +90,12 @@ class LesionBatches:
 
 def _drawn_centre(volume: LesionVolume, random: np.random.Generator) -> list[int]:
     """Draw lesion or background, then a voxel of it; a volume without lesions, or of nothing else, has one class."""
-    shape, lesion = volume.mask.shape, volume.lesion
-    if len(lesion) and (len(lesion) == volume.mask.size or random.random() < 0.5):
-        return [int(index) for index in np.unravel_index(lesion[random.integers(len(lesion))], shape)]
+    mask, lesion = volume.mask, volume.lesion
+    if len(lesion) and (len(lesion) == mask.size or random.random() < 0.5):
+        return [int(index) for index in np.unravel_index(lesion[random.integers(len(lesion))], mask.shape)]
     for _ in range(_TRIES):  # background is most of a volume
-        centre = [int(random.integers(length)) for length in shape]
-        if not volume.mask[tuple(centre)]:
+        centre = [int(random.integers(length)) for length in mask.shape]
+        if not mask[tuple(centre)]:
             break
     return centre
 

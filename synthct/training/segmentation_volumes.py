@@ -24,19 +24,22 @@ _FACTS = "facts.json"
 
 @dataclass(frozen=True)
 class LesionVolume:
-    """One prepared CT; its arrays are read where they are touched."""
+    """One prepared CT; its arrays are read where they are touched.
+
+    Each access opens the file anew: a thousand volumes that stay open are more files than a process may have.
+    """
 
     id: str
     folder: Path
     image_hash: str
     """`synthct.data.voxel_hash.voxel_hash` of the CT as it came."""
 
-    @cached_property
+    @property
     def image(self) -> NDArray[np.int16]:
         """HU, shape (z, y, x)."""
         return np.asarray(np.load(self.folder / "image.npy", mmap_mode="r"))
 
-    @cached_property
+    @property
     def mask(self) -> NDArray[np.uint8]:
         """1 inside a lesion, shape (z, y, x)."""
         return np.asarray(np.load(self.folder / "mask.npy", mmap_mode="r"))
