@@ -43,7 +43,7 @@ def test_sets_of_one_distribution_lie_no_farther_than_halves():
     assert abs(found["scores"]["kid"]) < 0.3 and found["scores"]["precision"] > 0.8
     assert found["at_equal_numbers"]["samples"] == 40 and found["at_equal_numbers"]["draws"] == DRAWS
     words = in_words(found)
-    assert [line.split(" at ")[0] for line in words[:2]] == ["Fréchet distance", "kernel distance"]
+    assert [line.split(" at ")[0] for line in words[:2]] == ["Fréchet distance", "Kernel distance"]
     assert all("no difference is seen" in line for line in words[:2])
 
 
@@ -202,6 +202,11 @@ def test_statistics_need_nothing_trained_and_see_what_differs(real, fair, tmp_pa
     assert collapsed["scores"]["fid"] > 2 * first["scores"]["fid"]
     assert collapsed["scores"]["recall"] < first["scores"]["recall"]
     assert "lies farther" in collapsed["words"][0]
+    image = sitk.ReadImage(str(alike / "images" / "ball_70.nii.gz"))
+    for number in (71, 72):
+        sitk.WriteImage(image, str(alike / "images" / f"ball_{number}.nii.gz"))
+    repeated = distribution(real, alike, "statistics", tmp_path / "fair.json", "--overwrite")
+    assert any(note.startswith("Only 10 of 12 synthetic samples differ") for note in repeated["notes"])
 
 
 def test_copies_of_real_images_have_precision_and_are_named(real, tmp_path):
@@ -213,6 +218,7 @@ def test_copies_of_real_images_have_precision_and_are_named(real, tmp_path):
     found = distribution(real, tmp_path / "copies", "statistics", tmp_path / "dist.json")
     assert found["scores"]["precision"] == 1
     assert len(found["synthetic"]["equal_to_a_real_one"]) == 8
+    assert not any(note.startswith("Only") for note in found["notes"])
     assert any(note.startswith("8 of 8 synthetic images equal a real one") for note in found["notes"])
 
 
@@ -220,6 +226,7 @@ def test_masks_and_pairs_have_features_of_their_own(real, fair, model, tmp_path)
     masks = distribution(real, fair, model, tmp_path / "dist.json", "--by", "masks")
     assert masks["features"]["features"] == 64 and "inception_score" in masks["scores"]
     assert any("never saw a mask" in note for note in masks["notes"])
+    assert any("may be blind to the rest" in note for note in masks["notes"])
     pairs = distribution(real, fair, model, tmp_path / "dist.json", "--by", "pairs", "--overwrite")
     assert pairs["features"]["features"] == 128 and "inception_score" not in pairs["scores"]
     features = open_features(str(model), None, None, False, None)

@@ -91,7 +91,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     found = compare_sets(rows[0], rows[1], model.classes, options.seed)
     copies = repeated(real, synthetic)
     what = options.by if len(model.data.size) == 3 else f"slices of {options.by}"
-    notes = [*found["notes"], *_notes(options, model, len(copies), len(cohorts[1]))]
+    notes = [*found["notes"], *_notes(options, model, len(copies), synthetic)]
     view = field_of_view_note(real, synthetic)
     content = {
         "by": options.by,
@@ -138,12 +138,23 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"{path} does not exist.", todo="Give a folder of images, or a cohort.json.")
 
 
-def _notes(options: argparse.Namespace, model: FeatureModel, copies: int, synthetic: int) -> list[str]:
+def _notes(options: argparse.Namespace, model: FeatureModel, copies: int, synthetic: FeatureSet) -> list[str]:
     notes = []
+    different = len(set(synthetic.digests))
+    if different < len(synthetic.digests):
+        notes.append(
+            f"Only {different} of {len(synthetic.digests)} synthetic samples differ from each other at all: the same "
+            "image was made again and again."
+        )
     if copies:
         notes.append(
-            f"{copies} of {synthetic} synthetic {options.by} equal a real one voxel by voxel, as the features see "
-            "them: remembered, not made. Every number here praises that; see `synthct generate --check-against`."
+            f"{copies} of {len(synthetic.images)} synthetic {options.by} equal a real one voxel by voxel, as the "
+            "features see them: remembered, not made. Every number here praises that; see `synthct generate --check-against`."
+        )
+    if model.network is not None:
+        notes.append(
+            "A network sees what it needed for its own task, and may be blind to the rest (noise, say): that no "
+            "difference is seen does not mean that there is none. Compare with --features statistics, too."
         )
     if options.by != "images" and model.network is not None:
         notes.append(

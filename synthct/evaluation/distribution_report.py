@@ -8,6 +8,7 @@ from typing import Any
 from synthct import __version__
 from synthct.evaluation.distribution_scores import DEFINITIONS
 from synthct.evaluation.page import bullets, code, heading, page, paragraph, picture, table
+from synthct.volumes.scaling import make_scaling
 
 _NAMES = {
     "fid": "Fréchet distance",
@@ -70,8 +71,8 @@ def distribution_page(content: Mapping[str, Any], places: bytes, how: str) -> st
                 ["features", str(model["features"])],
                 ["classes", ", ".join(model["classes"]) or "none"],
                 ["images come to", f"{'×'.join(map(str, model['size']))} ({model['fit']})"],
-                ["scaling of images", str(model["scaling"])],
-                ["scaling of masks", str(model["mask_scaling"])],
+                ["scaling of images", _scaling(model["scaling"], " HU")],
+                ["scaling of masks", _scaling(model["mask_scaling"], "")],
             ],
         ),
         heading("The sets"),
@@ -102,6 +103,11 @@ def _row(name: str, scores: Mapping[str, Any]) -> list[str]:
     else:
         text = f"{value:.4g}"
     return [_NAMES[name], text, DEFINITIONS[name]]
+
+
+def _scaling(options: Mapping[str, Any], unit: str) -> str:
+    low, high = make_scaling(options).range
+    return f"{low:g} to {high:g}{unit} become −1 to 1 ({options['name']})"
 
 
 def _spread(value: Mapping[str, float]) -> str:

@@ -32,8 +32,8 @@ SUBSETS, SUBSET_SIZE = 100, 1000
 DRAWS = 10
 """Times that the real images are halved."""
 NOT_COMPARED = (
-    "Published values (FID of row C12, say) must not be compared with these: they rest on other features, whose "
-    "weights are not named, and on other numbers of images."
+    "Published values (the FIDs of the Oslo thesis, say) must not be compared with these: they rest on other "
+    "features, whose weights are not named, and on other numbers of images."
 )
 
 DEFINITIONS: dict[str, str] = {
@@ -202,7 +202,7 @@ def in_words(found: dict[str, Any], what: str = "images") -> list[str]:
     lines = []
     if equal is not None:
         same, other = equal["real_against_real"], equal["synthetic_against_real"]
-        for name, title in (("fid", "Fréchet distance"), ("kid", "kernel distance")):
+        for name, title in (("fid", "Fréchet distance"), ("kid", "Kernel distance")):
             lines.append(
                 f"{title} at {equal['samples']} {what} each: real against real {_plain(same[name])}, synthetic against "
                 f"real {_plain(other[name])}. {_apart(same[name], other[name])}"

@@ -69,7 +69,7 @@ class FeatureModel:
 
     @property
     def standardised(self) -> bool:
-        """Whether features are divided by their spread among the real images before they are compared."""
+        """Whether features are brought to the mean and spread of the real images before they are compared."""
         return self.network is None
 
     def of(
@@ -94,10 +94,14 @@ class FeatureModel:
         return found.cpu().numpy(), None if shares is None else shares.cpu().numpy()
 
     def scaled(self, features: NDArray[Any], real: NDArray[Any]) -> NDArray[np.float64]:
-        """Return features as they are compared: in units of their spread among ``real`` where `standardised`."""
+        """Return features as they are compared: where `standardised` from the mean of ``real`` in units of its spread.
+
+        A kernel distance depends on where 0 is; the others do not.
+        """
         if not self.standardised:
             return np.asarray(features, np.float64)
-        return np.asarray(features, np.float64) / np.maximum(np.asarray(real, np.float64).std(axis=0), SPREAD_FLOOR)
+        reference = np.asarray(real, np.float64)
+        return (features - reference.mean(axis=0)) / np.maximum(reference.std(axis=0), SPREAD_FLOOR)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that name it in a report."""
@@ -167,8 +171,9 @@ def _statistics(data: Data) -> FeatureModel:
     return FeatureModel(
         STATISTICS,
         "Simple statistics of each image, no network: shares of the voxels in 8 parts of the grey scale, means of its "
-        f"{2**axes} {'octants' if axes == 3 else 'quadrants'}, contrast and sharpness at three scales; each in units "
-        "of its standard deviation among the real images. They know nothing of anatomy, and their Fréchet distance is "
+        f"{2**axes} {'octants' if axes == 3 else 'quadrants'}, contrast and sharpness at three scales; each from "
+        "its mean among the real images in units of its standard deviation there. "
+        "They know nothing of anatomy, and their Fréchet distance is "
         "not an FID.",
         data,
     )
