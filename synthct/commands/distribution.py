@@ -149,7 +149,8 @@ def _notes(options: argparse.Namespace, model: FeatureModel, copies: int, synthe
     if copies:
         notes.append(
             f"{copies} of {len(synthetic.images)} synthetic {options.by} equal a real one voxel by voxel, as the "
-            "features see them: remembered, not made. Every number here praises that; see `synthct generate --check-against`."
+            "features see them: remembered, not made. Every number here praises that; see "
+            "`synthct generate --check-against`."
         )
     if model.network is not None:
         notes.append(
