@@ -143,7 +143,8 @@ def test_pairs_are_made_interrupted_resumed_and_loaded(slicer_host, window, part
     ui.seedSpinBox.value = 0
     assert ui.startButton.enabled and ui.startButton.text == "Apply"
     ui.countSpinBox.value = count
-    lacks(window, f"All {count} pairs are there")
+    lacks(window, "All are there")
+    assert f"{count} pairs are finished. All are there" in ui.folderTextLabel.text
     ui.countSpinBox.value = 1
     lacks(window, "larger number")
 

@@ -77,7 +77,7 @@ class GenerateSection:
         self._session = session
         self._parameters = parameters
         self._found: GeneratedFolder | None = None
-        self._wrong_cohort = self._wrong_folder = ""
+        self._wrong_cohort = self._wrong_folder = self._about_folder = ""
         self._filling = False
         self._asked_for_devices = False
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("generate_section.ui")))
@@ -273,7 +273,7 @@ class GenerateSection:
                 text = text.format(n=len(found.pairs), count=found.asked)
             elif not found.complete:
                 text += " " + _("The set was interrupted. With the same choices Apply goes on.")
-        self.ui.folderTextLabel.text = text
+        self._about_folder = text
         self.table.show(found.pairs if found is not None else ())
 
     def _show(self) -> None:
@@ -285,6 +285,9 @@ class GenerateSection:
         button.text = _("Cancel") if running else _("Resume") if unfinished else _("Apply")
         button.enabled = job.state != "cancelling" if job is not None else not lacking
         button.toolTip = _("End the work; finished pairs stay.") if running else lacking
+        fits = found is None or card is None or self._wrong_folder
+        unfit = "" if fits else html.escape(lacking)
+        ui.folderTextLabel.text = " ".join(filter(None, (self._about_folder, unfit)))
         ui.folderTextLabel.setVisible(not running and bool(ui.folderTextLabel.text))
         ui.progressBar.setVisible(running)
         ui.statusLabel.setVisible(bool(ui.statusLabel.text))

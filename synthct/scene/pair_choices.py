@@ -92,7 +92,7 @@ class PairChoices:
         if options["check_against"] is None and found.checked:
             return _("These pairs were checked against training cases. Choose the cohort again, or another folder.")
         if options["check_against"] is None and found.complete and options["count"] == there:
-            return _("All {n} pairs are there. A larger number adds to them.").format(n=there)
+            return _("All are there: a larger number adds to them.")
         return ""
 
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
