@@ -25,7 +25,7 @@ def score_bars(scores: Mapping[str, Mapping[str, float]], patients: Sequence[str
     label
         Of the axis of the scores.
     """
-    each = 0.16 * len(scores) + 0.25
+    each = 0.08 * len(scores) + 0.2
     figure = Figure(figsize=(min(_WIDEST_INCHES, max(6.0, 1.5 + each * len(patients))), 3.8), dpi=100, layout="tight")
     FigureCanvasAgg(figure)
     axis = figure.subplots()

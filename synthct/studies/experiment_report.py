@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
 
 from synthct import __version__
 from synthct.evaluation import page
@@ -88,7 +88,7 @@ def _short(experiment: Experiment, results: dict[str, GroupComparison]) -> tuple
             result.summaries[stratum, group, score] for score in ("dice_percent", "sensitivity_percent", "f2_percent")
         )
         test = tests.get((stratum, group, "dice_percent"))
-        p = "baseline" if group == experiment.recipe.baseline else _number(test.p_t, 4) if test is not None else "–"
+        p = "baseline" if group == experiment.recipe.baseline else _p(test.p_t) if test is not None else "–"
         name = f"{group} ({stratum})" if stratum else group
         means = [_number(value) for value in (dice.mean, dice.median, sensitivity.mean, f2.mean)]
         rows.append([name, counts[group], *means, p])
@@ -153,5 +153,9 @@ def _picture(experiment: Experiment, table: ScoreTable) -> bytes:
     return score_bars(scores, patients, "Dice in percent", experiment.recipe.name)
 
 
-def _number(value: Any, digits: int = 2) -> str:
-    return f"{value:.{digits}f}" if value == value else "–"
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def _p(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2g}"
