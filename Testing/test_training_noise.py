@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 import yaml
+from scipy import ndimage
 from training_recipes import tiny_pairs, tiny_recipe
 
 from synthct.__main__ import main
@@ -22,7 +24,7 @@ from synthct.methods.dcgan import DCGAN
 from synthct.studies.comparison import compare
 from synthct.synthesis.model_file import load_model
 from synthct.training.collapse import LATENTS_DIVERSITY
-from synthct.training.noise_judge import NoiseJudge
+from synthct.training.noise_judge import NoiseJudge, write_pair_grid
 from synthct.training.run import resume, train
 
 
@@ -32,6 +34,11 @@ def pairs(tmp_path_factory):
     cohort = tiny_pairs(folder, 6, (16, 18, 20))
     write_cohort(cohort, folder / "cohort.json")
     return cohort
+
+
+@pytest.fixture(scope="module")
+def trained(pairs, tmp_path_factory):
+    return train(tiny_recipe("dcgan", steps=2), pairs, tmp_path_factory.mktemp("trained") / "run", device="cpu")
 
 
 def warnings(run):
@@ -85,9 +92,8 @@ def test_collapse_within_classes_is_seen(pairs, tmp_path):
     assert (tmp_path / "picture.png").exists()
 
 
-def test_generated_pairs_are_a_cohort(pairs, tmp_path):
-    run = train(tiny_recipe("dcgan", steps=2), pairs, tmp_path / "run", device="cpu")
-    words = ["generate", "--model", str(run), "--count", "3", "--output", str(tmp_path / "out"), "--device", "cpu"]
+def test_generated_pairs_are_a_cohort(trained, tmp_path):
+    words = ["generate", "--model", str(trained), "--count", "3", "--output", str(tmp_path / "out"), "--device", "cpu"]
     assert main(words) == 0
     manifest = tmp_path / "again.json"
     folder = str(tmp_path / "out")
@@ -103,8 +109,8 @@ def test_few_patients_are_all_learned(pairs, tmp_path):
     assert load_model(run).card["training"]["steps"] == 2
 
 
-def test_another_resolution_cannot_go_on(pairs, tmp_path):
-    run = train(tiny_recipe("dcgan", steps=2), pairs, tmp_path / "run", device="cpu")
+def test_another_resolution_cannot_go_on(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     recipe["data"]["size"] = [24, 24, 24]
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -128,6 +134,17 @@ def test_bad_cases_are_named_or_left_out(tmp_path):
         train(tiny_recipe("dcgan", steps=2), cohort, tmp_path / "refused", device="cpu")
     run = train(tiny_recipe("dcgan", steps=2), cohort, tmp_path / "run", device="cpu", skip_corrupt=True)
     assert "The case phantom_01 is left out." in warnings(run)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 12, 16, 16), (3, 1, 12, 43)])
+def test_every_image_has_its_place_in_the_picture(shape, tmp_path):
+    """White images above grey ones, the last of which is missing."""
+    made, real = np.ones(shape, np.float32), np.zeros((shape[0] - 1, *shape[1:]), np.float32)
+    made[:, 1:], real[:, 1:] = -1, -1
+    write_pair_grid(tmp_path / "grid.png", made, real, "epoch 7")
+    picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "grid.png")))[..., 0]
+    grey = ndimage.label(ndimage.binary_opening((picture > 120) & (picture < 135), np.ones((9, 9))))[1]
+    assert grey == len(real) * shape[1]
 
 
 def test_the_distance_of_statistics_sees_what_it_should():
