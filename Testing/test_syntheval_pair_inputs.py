@@ -28,6 +28,9 @@ def score(window, name):
 def test_other_grids_and_masks_and_what_is_refused(slicer_host, window):
     import slicer
 
+    from synthct.scene.evaluation_tables import rows_of
+    from synthct.scene.nodes import image_from_node
+
     parts = add_pair(shift=6.0)
     ui, node = window.pair.ui, window.parameters()
     node.pairReference = node.pairSynthetic = parts["reference"]
@@ -55,6 +58,14 @@ def test_other_grids_and_masks_and_what_is_refused(slicer_host, window):
     node.pairSynthetic = other["reference"]
     copy = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, other["reference"], "identical")
     node.pairSynthetic = copy
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Verschiebung")
+    matrix = np.eye(4)
+    matrix[:3, 3] = (5, -7, 11)
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    for each in (other["reference"], other["mask"], copy):
+        each.SetAndObserveTransformNodeID(transform.GetID())
     evaluate(slicer_host, window)
+    assert image_from_node(node.pairError).GetOrigin() == image_from_node(copy).GetOrigin()  # where it is seen
+    assert float(rows_of(node.pairSlices)[0]["S"]) == 20 + 11
     assert score(window, "mae_hu") == 0 and math.isinf(score(window, "psnr_2500_db"))
     assert not [error for error in slicer_host.errors if "answer" not in error]

@@ -158,7 +158,8 @@ class EvaluationCohortSection:
         compared = rows_of(node.cohortStatistics) if node is not None else []
         self.ui.groupsTable.setVisible(bool(compared))
         shown = [[short(row[name]) for name in _GROUP_COLUMNS] for row in compared]
-        self._groups.show(list(_GROUP_COLUMNS.values()), shown, heads=self._definitions(node))
+        notes = [row["notes"].strip() for row in compared]
+        self._groups.show(list(_GROUP_COLUMNS.values()), shown, notes, self._definitions(node))
 
     def _definitions(self, node: Any) -> list[str]:
         """What the headings of the compared groups mean."""
@@ -262,6 +263,7 @@ class EvaluationCohortSection:
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("group", "score")}
         numbers = [name for name in rows[0] if isinstance(rows[0][name], int | float | None) and name not in columns]
         columns |= {name: [math.nan if row[name] is None else row[name] for row in rows] for name in numbers}
+        columns["notes"] = [" ".join(row["notes"]) or " " for row in rows]
         table = fill_table(parameters.cohortStatistics, f"Groups against {job.options['baseline']}", columns)
         table.SetAttribute("definitions", json.dumps(content["definitions"]))
         parameters.cohortStatistics = table

@@ -97,20 +97,16 @@ class CompareViews:
         manager = slicer.app.layoutManager()
         if manager is None or not self.shown:
             return
-        self.shown = False
+        self.shown = self._picture = False
         for name, (view, volumes) in _views():
             if name in self._before:
                 restore_look(self._before[name], view, volumes)
         manager.setLayout(self._layout)
 
     def forget(self) -> None:
-        """Forget the views before: the scene closes."""
-        manager = slicer.app.layoutManager()
-        if manager is not None and self.shown:
-            for _, (_, volumes) in _views():
-                volumes.SetLinkedControl(0)
-            manager.setLayout(self._layout)
-        self.shown, self._before = False, {}
+        """Put the views back and forget what they showed: the scene closes."""
+        self.back()
+        self._before = {}
 
     def _fit(self) -> None:
         """Fit the views to the volumes where they are; the slice that is shown stays."""
