@@ -149,11 +149,11 @@ def write_pair_grid(path: Path, made: NDArray[np.float32], real: NDArray[np.floa
         axis.text(-0.03, row + 0.5, label if layer == 0 else "with mask", rotation=90, ha="right", va="center")
         for column, pair in enumerate(images):
             image, *mask = _slice_of(pair)
-            place = {"extent": (column, column + _TILE, row + _TILE, row), "aspect": "auto"}
-            axis.imshow(image, cmap="gray", vmin=-1, vmax=1, **place)
+            place = (column, column + _TILE, row + _TILE, row)
+            axis.imshow(image, cmap="gray", vmin=-1, vmax=1, extent=place, aspect="auto")
             if layer:
                 over = np.ma.masked_less_equal((mask[0] + 1) / 2, 0.05)
-                axis.imshow(over, cmap="autumn_r", vmin=0, vmax=1, alpha=0.5, **place)
+                axis.imshow(over, cmap="autumn_r", vmin=0, vmax=1, alpha=0.5, extent=place, aspect="auto")
     axis.set(xlim=(0, columns), ylim=(len(rows), 0))
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
