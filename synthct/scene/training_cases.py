@@ -18,6 +18,8 @@ import slicer
 from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
+from synthct.scene.exchange import job_error
+from synthct.scene.following import Following
 from synthct.scene.jobs import Job
 from synthct.scene.pairs import KINDS, PairKind, add_pair
 from synthct.scene.progress import show_progress
@@ -60,7 +62,7 @@ class TrainingCases:
         self._kind = KINDS[task]
         self._session = session
         self._changed = changed
-        self._job: Job | None = None
+        self._following = Following(self._on_end, self._on_look)
         self._filling = False
         self._usable: list[bool] = []
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("training_cases.ui")))
@@ -74,9 +76,6 @@ class TrainingCases:
         self.ui.manifestPathEdit.nameFilters = ["Lists of cases (*.json)"]
         if task != "mr-to-ct":
             self._show_kind(self._kind)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(250)
-        self._timer.connect("timeout()", self._on_timer)
         self.ui.sourceComboBox.connect("currentIndexChanged(int)", self._on_source)
         self.ui.findButton.connect("clicked(bool)", self._on_button)
         self.ui.casesTable.connect("cellChanged(int,int)", self._on_cell)
@@ -126,8 +125,7 @@ class TrainingCases:
         self._show(None)
         folder = self._session.new_folder()
         options = {"output": folder / "cohort.json", "thumbnails": folder / "pictures", "task": self._task}
-        self._job = Job.start("cohort", options, folder / "check", words=[str(path.absolute())])
-        self._timer.start()
+        self._following.follow(Job.start("cohort", options, folder / "check", words=[str(path.absolute())]))
         self._show_working()
 
     def write(self, path: Path) -> None:
@@ -156,10 +154,7 @@ class TrainingCases:
 
     def close(self) -> None:
         """End a check that is under way."""
-        self._timer.stop()
-        if self._job is not None:
-            self._job.cancel()
-            self._job = None
+        self._following.cancel()
 
     def _show_kind(self, kind: PairKind) -> None:
         """Say what the pairs are made of where it is no MR, and remember their folders apart."""
@@ -194,13 +189,13 @@ class TrainingCases:
         self._show_working()
 
     def _show_working(self) -> None:
-        working = self._job is not None
+        working = self._following.job is not None
         self.ui.findButton.text = "Cancel" if working else _BUTTONS[self.source]
         self.ui.sourceComboBox.enabled = not working
         self.ui.checkProgressBar.setVisible(working)
 
     def _on_button(self, _clicked: bool = False) -> None:
-        if self._job is not None:
+        if self._following.job is not None:
             self.close()
             self.ui.casesLabel.text = "Cancelled."
             self._show_working()
@@ -221,23 +216,16 @@ class TrainingCases:
             self.ui.casesLabel.text = error_html(error)
             slicer.util.errorDisplay(str(error), windowTitle="Training")
 
-    def _on_timer(self) -> None:
-        job = self._job
-        if job is None:
-            return
-        job.poll()
-        if not job.finished:
-            show_progress(self.ui.checkProgressBar, self.ui.casesLabel, job.progress, "Looking for cases")
-            return
-        self._timer.stop()
-        self._job = None
+    def _on_look(self, job: Job) -> None:
+        show_progress(self.ui.checkProgressBar, self.ui.casesLabel, job.progress, "Looking for cases")
+
+    def _on_end(self, job: Job) -> None:
         self._show_working()
         if job.result is not None:
             self.manifest = Path(job.result["output"])
             self._show(job.result)
         else:
-            said = job.error or {}
-            error = UserError(*(str(said.get(key) or "") for key in ("what", "why", "todo")))
+            error = job_error(job.error, {})
             self.ui.casesLabel.text = error_html(error)
             slicer.util.errorDisplay(str(error), windowTitle="Training")
 

@@ -15,6 +15,8 @@ from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
 from synthct.scene.choosers import DeviceChooser
+from synthct.scene.exchange import job_error
+from synthct.scene.following import Following
 from synthct.scene.jobs import Job
 from synthct.scene.session import Session
 from synthct.terminal import duration
@@ -55,15 +57,12 @@ class TrainingRecipe:
         self._changed = changed
         self._sources: dict[str, str] = {}
         self._wrong = ""
-        self._job: Job | None = None
+        self._following = Following(self._on_end)
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("training_recipe.ui")))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         layout.addWidget(self.widget)
         self.ui.recipePathEdit.filters = ctk.ctkPathLineEdit.Files
         self.ui.recipePathEdit.nameFilters = ["Recipes (*.yaml *.yml)"]
-        self._timer = qt.QTimer()
-        self._timer.setInterval(250)
-        self._timer.connect("timeout()", self._on_timer)
         self.ui.presetComboBox.connect("currentIndexChanged(int)", self._on_change)
         self.ui.recipePathEdit.connect("currentPathChanged(QString)", self._on_change)
         self.ui.stepsSpinBox.connect("valueChanged(int)", self._on_change)
@@ -111,10 +110,7 @@ class TrainingRecipe:
 
     def close(self) -> None:
         """End a measurement that is under way."""
-        self._timer.stop()
-        if self._job is not None:
-            self._job.cancel()
-            self._job = None
+        self._following.cancel()
         self.ui.measureButton.text = "Measure"
 
     def _on_change(self, _value: Any = None) -> None:
@@ -151,7 +147,7 @@ class TrainingRecipe:
         return f"<b>{html.escape(recipe.name)}</b>: {html.escape(recipe.source)}"
 
     def _on_measure(self, _clicked: bool = False) -> None:
-        if self._job is not None:
+        if self._following.job is not None:
             self.close()
             self._say_need("")
             return
@@ -160,27 +156,19 @@ class TrainingRecipe:
                 return
             self._session.release_device()
             folder = self._session.new_folder()
-            self._job = Job.start("train", {**self.options, "dry_run": True}, folder)
+            self._following.follow(Job.start("train", {**self.options, "dry_run": True}, folder))
         except UserError as error:
             self._say_need(error_html(error))
             return
         self._say_need("A few steps on made-up images are taken …")
         self.ui.measureButton.text = "Cancel"
-        self._timer.start()
 
-    def _on_timer(self) -> None:
-        job = self._job
-        if job is None:
-            return
-        job.poll()
-        if not job.finished:
-            return
-        self.close()
+    def _on_end(self, job: Job) -> None:
+        self.ui.measureButton.text = "Measure"
         if job.result is not None:
             self._say_need(html.escape(need_text(job.result)))
         else:
-            said = job.error or {}
-            self._say_need(error_html(UserError(*(str(said.get(key) or "") for key in ("what", "why", "todo")))))
+            self._say_need(error_html(job_error(job.error, {})))
 
     def _say_need(self, text: str) -> None:
         self.ui.needTextLabel.text = text
