@@ -43,7 +43,8 @@ class LabelToCT(ScriptedLoadableModule):
         self.parent.dependencies = []
         self.parent.contributors = ["The SyntheticCT developers"]
         self.parent.helpText = _(
-            "Label maps of CTs, nodules planted into them by a click, and the CT that follows. Not a medical device."
+            "Label maps of CTs, nodules planted into them by a click, and the CT that follows; pairs of image and mask "
+            "from noise. Not a medical device."
         )
         self.parent.acknowledgementText = _("The published methods are named in the presets of SyntheticCT.")
 

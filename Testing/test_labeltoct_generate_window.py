@@ -319,6 +319,14 @@ def test_what_is_wrong_is_said_before_anything_starts(slicer_host, window, parts
     with FolderLock(parts / "learned/records/process0of1"):
         window.pairs._look()
         lacks(window, "Another process")
+    slicer_host.wait_until(lambda: ui.startButton.enabled)
+    damaged = tmp_path / "damaged/records"
+    damaged.mkdir(parents=True)
+    for name, text in [("generate", ""), ("pair_00000.json", "{")]:
+        (damaged / name).write_text(text)
+    for path, words in [(damaged.parent, "cannot be read"), (damaged / "generate", "is a file")]:
+        ui.outputPathEdit.currentPath = str(path)
+        lacks(window, words)
     choose(window, parts / "style", output)
     assert ui.truncationSpinBox.visible and not ui.thresholdSpinBox.enabled and not ui.classComboBox.visible
     assert not output.exists() and not slicer_host.errors

@@ -26,7 +26,7 @@ from synthct.scene.latent_section import LatentSection
 from synthct.scene.noise_models import has_truncation, noise_card, noise_models
 from synthct.scene.pair_choices import PairChoices
 from synthct.scene.pair_nodes import find_pair, put_pair, show_pair
-from synthct.scene.pair_table import PairTable
+from synthct.scene.pair_table import MOST, PairTable
 from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 from synthct.volumes.read import read_image
@@ -79,7 +79,7 @@ class GenerateSection:
         self._found: GeneratedFolder | None = None
         self._wrong_cohort = self._wrong_folder = self._about_folder = ""
         self._filling = False
-        self._asked_for_devices = False
+        self._asked_for_devices = self._elsewhere = False
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("generate_section.ui")))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         button.layout().addWidget(self.widget)
@@ -142,6 +142,9 @@ class GenerateSection:
         """See how far the job is; in a script Slicer's timers may never fire."""
         job = self.job
         if job is None:
+            if self._elsewhere and not self._taken():
+                self._timer.stop()
+                self._look()
             return
         job.poll()
         if not job.finished:
@@ -248,7 +251,7 @@ class GenerateSection:
 
     def _find(self) -> None:
         """Look what lies in the chosen folder; a job of an earlier Slicer that still works there is followed."""
-        self._found, self._wrong_folder = None, ""
+        self._found, self._wrong_folder, self._elsewhere = None, "", False
         text, folder = "", self._path("pairsFolder")
         if not folder:
             self._wrong_folder = _("Choose a folder.")
@@ -262,7 +265,9 @@ class GenerateSection:
                 if earlier is not None and not earlier.finished:
                     self.job = earlier
                     self._timer.start()
-                elif lock_holder(Path(folder) / PROCESS) or held_on(Path(folder) / PROCESS):
+                elif self._taken():
+                    self._elsewhere = True
+                    self._timer.start()  # until it has ended
                     self._wrong_folder = _("Another process makes pairs in this folder.")
                     text = html.escape(self._wrong_folder + " " + _("Wait for it, or choose another folder."))
         found = self._found
@@ -271,10 +276,17 @@ class GenerateSection:
             if found.unfinished_options:
                 text = _("{n} of {count} pairs are finished. Resume makes the rest with all that it was begun with.")
                 text = text.format(n=len(found.pairs), count=found.asked)
+            elif len(found.pairs) > MOST:
+                text += " " + _("The list has the first {n}.").format(n=MOST)
             elif not found.complete:
                 text += " " + _("The set was interrupted. With the same choices Apply goes on.")
         self._about_folder = text
         self.table.show(found.pairs if found is not None else ())
+
+    def _taken(self) -> bool:
+        """Whether a process that Slicer did not start works in the chosen folder."""
+        claim = Path(self._path("pairsFolder")) / PROCESS
+        return bool(self._path("pairsFolder")) and bool(lock_holder(claim) or held_on(claim))
 
     def _show(self) -> None:
         ui, job, found, card = self.ui, self.job, self._found, self.models.card

@@ -69,6 +69,13 @@ class GeneratedFolder:
         UserError
             The folder holds images of something else, or what says so cannot be read.
         """
+        try:
+            return cls._read(folder)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"The pairs in {folder} cannot be read.", f"{error}.", "Choose another folder.") from error
+
+    @classmethod
+    def _read(cls, folder: Path) -> GeneratedFolder | None:
         if not (folder / RECORDS / "generate").exists():
             there = [name for name in _OF_PAIRS if (folder / name).exists()]
             if there or folder.is_file():
@@ -78,21 +85,18 @@ class GeneratedFolder:
                     "Choose another folder.",
                 )
             return None
-        try:
-            content = _json(folder / _MANIFEST) or {}
-            entries = {entry["id"]: entry for entry in content.get("pairs", ())}
-            joined = len(entries)
-            records = sorted((folder / RECORDS).glob("pair_*.json"))
-            for path in records:
-                if path.stem not in entries:
-                    entries[path.stem] = _json(path) or {}
-            settings = {key: value for key, value in content.items() if key not in _NOT_SETTINGS}
-            if records:  # a manifest may have been left by another command that was refused later
-                settings = (_json(records[0]) or {})["settings"]
-            pairs = tuple(_pair(entries[name]) for name in sorted(entries))
-            begun = (_json(folder / JOB / "job.json") or {}).get("options", {})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"The pairs in {folder} cannot be read.", f"{error}.", "Choose another folder.") from error
+        content = _json(folder / _MANIFEST) or {}
+        entries = {entry["id"]: entry for entry in content.get("pairs", ())}
+        joined = len(entries)
+        records = sorted((folder / RECORDS).glob("pair_*.json"))
+        for path in records:
+            if path.stem not in entries:
+                entries[path.stem] = _json(path) or {}
+        settings = {key: value for key, value in content.items() if key not in _NOT_SETTINGS}
+        if records:  # a manifest may have been left by another command that was refused later
+            settings = (_json(records[0]) or {})["settings"]
+        pairs = tuple(_pair(entries[name]) for name in sorted(entries))
+        begun = (_json(folder / JOB / "job.json") or {}).get("options", {})
         return cls(folder, pairs, settings, joined, "leak_check" in content, begun)
 
     @property
