@@ -95,3 +95,17 @@ def click_row(slicer_host, tabs, table, row, page=None):
     place = real.visualItemRect(real.item(row, 0)).center()
     QtTest.QTest.mouseClick(real.viewport(), QtCore.Qt.MouseButton.LeftButton, pos=place)
     slicer_host.process_events()
+
+
+def select_point(slicer_host, chart, row):
+    """Have the plot view say that a point of the chart's first series was clicked, as a real one does."""
+    import slicer
+    import vtk
+    from host.pythonqt import unwrap
+
+    ids, rows, selections = vtk.vtkStringArray(), vtk.vtkIdTypeArray(), vtk.vtkCollection()
+    ids.InsertNextValue(chart.GetNthPlotSeriesNodeID(0))
+    rows.InsertNextValue(row)
+    selections.AddItem(rows)
+    unwrap(slicer.app.layoutManager().plotWidget(0).plotView()).dataSelected.emit(ids, selections)
+    slicer_host.process_events()

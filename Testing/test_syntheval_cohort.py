@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from syntheval_scene import chest_arrays, click_row, finish, image_of, open_window
+from syntheval_scene import chest_arrays, click_row, finish, image_of, open_window, select_point
 
 CASES = ("Anna Ä", "Bert")
 WORST = {"Anna Ä": 2, "Bert": 7}
@@ -73,6 +73,8 @@ def test_a_cohort_from_two_folders_to_compared_groups(slicer_host, window, folde
         shown = slicer.util.arrayFromVolume(node.caseError)
         reference, synthetic = (slicer.util.arrayFromVolume(each) for each in (node.caseReference, node.caseSynthetic))
         assert np.allclose(shown, synthetic.astype(float) - reference)
+    select_point(slicer_host, node.caseChart, 1)
+    assert views.sliceWidget("Red").sliceLogic().GetSliceOffset() == pytest.approx(20 + 6 * 1)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 3  # the next case takes the place
 
     ui.baselineComboBox.setCurrentText("U-Net")
@@ -93,28 +95,3 @@ def test_a_cohort_from_two_folders_to_compared_groups(slicer_host, window, folde
     click_row(slicer_host, None, ui.casesTable, 0)
     assert window.parameters().caseSynthetic.GetName() == "U-Net Anna Ä sCT"
     assert not [error for error in slicer_host.errors if "answer" not in error]
-
-
-def test_cancelled_and_refused(slicer_host, window, folders, tmp_path):
-    import psutil
-
-    ui, section = window.cohort.ui, window.cohort
-    listed = [
-        {"case": case, "reference": str(folders / f"references/{case}.nrrd"),
-         "synthetic": str(folders / f"GAN/{case}.nrrd")} for case in CASES
-    ]  # fmt: skip
-    (tmp_path / "pairs.json").write_text(json.dumps(listed))
-    ui.listPathEdit.currentPath = str(tmp_path / "pairs.json")
-    ui.outputPathEdit.currentPath = str(tmp_path / "out")
-    ui.evaluateButton.click()
-    pid = section.job.pid
-    ui.evaluateButton.click()
-    assert section.job is None and "Cancelled" in ui.statusLabel.text
-    slicer_host.wait_until(
-        lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 30
-    )
-    assert window.parameters().cohortScores is None and not (tmp_path / "out/scores.json").exists()
-    (tmp_path / "pairs.json").write_text(json.dumps([listed[0] | {"synthetic": "nowhere.nrrd"}]))
-    ui.evaluateButton.click()
-    finish(slicer_host, section)
-    assert "nowhere.nrrd" in ui.statusLabel.text and window.parameters().cohortScores is None

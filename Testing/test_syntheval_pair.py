@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from syntheval_scene import add_pair, click_row, finish, open_window
+from syntheval_scene import add_pair, click_row, finish, open_window, select_point
 
 from synthct.scene.error_maps import ERROR_HU
 
@@ -74,6 +74,8 @@ def test_a_pair_is_judged_shown_saved_and_loaded(slicer_host, window, tmp_path):
     plane = round((at - float(slices[0]["S"])) / 6)
     assert lungs[plane].sum() == lungs.sum((1, 2)).max()
 
+    select_point(slicer_host, node.pairSliceChart, 6)
+    assert manager.sliceWidget("Green").sliceLogic().GetSliceOffset() == pytest.approx(float(slices[6]["S"]))
     for place, name in enumerate(("pairSliceChart", "pairBoneChart", "pairLineChart")):
         ui.plotComboBox.setCurrentIndex(place)
         window.pair._on_plot()

@@ -1,7 +1,7 @@
 """Plot views without OpenGL: the chart that a ``vtkMRMLPlotViewNode`` shows, drawn by matplotlib into a label."""
 
 import io
-from typing import Any
+from typing import Any, ClassVar
 
 import slicer
 import vtk
@@ -10,7 +10,11 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 
 class qMRMLPlotView(QtWidgets.QLabel):
-    """The picture of one chart."""
+    """The picture of one chart; a point is selected by a test that emits the signal, not by the mouse."""
+
+    dataSelected = QtCore.Signal(object, object)
+    """IDs of series (``vtkStringArray``) and, of each, the rows (collection of ``vtkIdTypeArray``)."""
+    SIGNAL_OVERLOADS: ClassVar[dict[str, str]] = {"dataSelected(vtkStringArray*,vtkCollection*)": "dataSelected"}
 
     def __init__(self, parent: QtWidgets.QWidget):
         super().__init__(parent)

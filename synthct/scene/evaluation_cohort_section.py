@@ -17,12 +17,14 @@ from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import SCORES, error_html
 from synthct.scene.evaluation_cases import LIST, RESULTS, load_case, read_cases, show_slices, take_scores, write_list
+from synthct.scene.evaluation_regions import slice_places
 from synthct.scene.evaluation_report import open_file
 from synthct.scene.evaluation_tables import TableView, fill_table, rows_of, short
 from synthct.scene.evaluation_views import CompareViews
 from synthct.scene.exchange import job_error
 from synthct.scene.following import Following
 from synthct.scene.jobs import Job
+from synthct.scene.nodes import image_from_node
 from synthct.scene.path_parameters import PathParameters
 from synthct.scene.plots import show_chart
 from synthct.scene.progress import show_progress
@@ -86,6 +88,7 @@ class EvaluationCohortSection:
         self._cases = TableView(self.ui.casesTable, self._on_case)
         self._groups = TableView(self.ui.groupsTable)
         self._following = Following(self._on_end, self._on_look)
+        views.point_listeners.append(self._on_point)
         self.ui.makeButton.connect("clicked(bool)", self._on_make)
         self.ui.evaluateButton.connect("clicked(bool)", self._on_evaluate)
         self.ui.openReportButton.connect("clicked(bool)", self._on_report)
@@ -290,6 +293,13 @@ class EvaluationCohortSection:
         if place is not None:
             self._views.jump(place)
         self._say(_("<b>{name}</b> at its worst slice.").format(name=html.escape(name)))
+
+    def _on_point(self, series: slicer.vtkMRMLPlotSeriesNode, row: int) -> None:
+        """A point of the case's error by slice is a slice."""
+        node = self._parameters()
+        chart = node.caseChart if node is not None else None
+        if chart is not None and node.caseReference is not None and chart.HasPlotSeriesNodeID(series.GetID()):
+            self._views.jump(slice_places(image_from_node(node.caseReference))[row])
 
     def _on_report(self, _clicked: bool = False) -> None:
         try:

@@ -73,6 +73,7 @@ class EvaluationPairSection:
         for name, title in _PLOTS.items():
             self.ui.plotComboBox.addItem(title, name)
         self._following = Following(self._on_end, self._on_look)
+        views.point_listeners.append(self._on_point)
         self.ui.evaluateButton.connect("clicked(bool)", self._on_evaluate)
         self.ui.compareButton.connect("clicked(bool)", self._on_compare)
         self.ui.plotComboBox.connect("activated(int)", self._on_plot)
@@ -118,8 +119,9 @@ class EvaluationPairSection:
         self._views.forget()
 
     def close(self) -> None:
-        """End a job that runs."""
+        """End a job that runs, and let go of the plot."""
         self._cancel()
+        self._views.close()
 
     def _cancel(self) -> None:
         job = self._following.cancel()
@@ -220,6 +222,12 @@ class EvaluationPairSection:
 
     def _on_region(self, row: int) -> None:
         self._jump(rows_of(self._parameters().pairRegionScores)[row])
+
+    def _on_point(self, series: slicer.vtkMRMLPlotSeriesNode, row: int) -> None:
+        """A point of the error by slice is a slice, too."""
+        node = self._parameters()
+        if node is not None and node.pairSlices is not None and series.GetTableNode() is node.pairSlices:
+            self._on_slice(row)
 
     def _on_slice(self, row: int) -> None:
         self._jump(rows_of(self._parameters().pairSlices)[row])

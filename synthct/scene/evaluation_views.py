@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
 import slicer
+import vtk
 
 from synthct.scene.display import set_ct_window
 from synthct.scene.view_looks import ViewLook, look_of, restore_look
 
+PointListener = Callable[[slicer.vtkMRMLPlotSeriesNode, int], None]
 _VIEWS = ("Red", "Green", "Yellow")
 """Those of the reference, the synthetic CT and the difference."""
+_SELECTED = "dataSelected(vtkStringArray*,vtkCollection*)"
 _OPACITY = 0.85
 """Of the difference over the reference."""
 
@@ -24,10 +27,14 @@ class CompareViews:
     ----------
     shown
         Whether the views are shown like that now.
+    point_listeners
+        Called with a series and the row of its table when a point of the plot is selected by a click.
     """
 
     def __init__(self) -> None:
         self.shown = False
+        self.point_listeners: list[PointListener] = []
+        self._heard: Any = None
         self._picture = False
         self._layout = 0
         self._before: dict[str, ViewLook] = {}
@@ -58,6 +65,7 @@ class CompareViews:
             for node in (reference, synthetic):
                 set_ct_window(node)
         manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)
+        self._listen(manager)
         layers = {"Red": (reference, None), "Green": (synthetic, None), "Yellow": (reference, difference)}
         for name, (view, volumes) in _views():
             background, foreground = layers[name]
@@ -75,6 +83,23 @@ class CompareViews:
             slicer.app.applicationLogic().GetSliceLogicByLayoutName("Yellow").FitSliceToBackground()
         self._picture = False
         self._link()
+
+    def _listen(self, manager: Any) -> None:
+        """Hear which point of the plot is selected."""
+        widget = manager.plotWidget(0) if manager.plotViewCount > 0 else None
+        view = widget.plotView() if widget is not None else None
+        if view is not None and view != self._heard:
+            view.connect(_SELECTED, self._on_points)
+            self._heard = view
+
+    def _on_points(self, series_ids: vtk.vtkStringArray, selections: vtk.vtkCollection) -> None:
+        for number in range(series_ids.GetNumberOfValues()):
+            series = slicer.mrmlScene.GetNodeByID(series_ids.GetValue(number))
+            rows = selections.GetItemAsObject(number)
+            if series is not None and rows is not None and rows.GetNumberOfValues():
+                for listener in self.point_listeners:
+                    listener(series, int(rows.GetValue(0)))
+                return
 
     def show_picture(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Show a picture that is no part of the patient in place of the difference, until the next :meth:`show`."""
@@ -107,6 +132,12 @@ class CompareViews:
         """Put the views back and forget what they showed: the scene closes."""
         self.back()
         self._before = {}
+
+    def close(self) -> None:
+        """Let go of the plot view: the module's window goes."""
+        if self._heard is not None:
+            self._heard.disconnect(_SELECTED, self._on_points)
+            self._heard = None
 
     def _fit(self) -> None:
         """Fit the views to the volumes where they are; the slice that is shown stays."""
