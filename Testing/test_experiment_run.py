@@ -74,7 +74,7 @@ def test_the_network_learns_balls(lives):
     last = [float(row["dice_percent"]) for row in rows if row["training_set"] == "real_4" and row["iterations"] == "24"]
     assert len(last) == 2 and min(last) > 60
     assert {(row["training_set"], row["iterations"]) for row in rows} == {
-        ("real_4", "8"), ("real_4", "24"), ("tuned", "8"), ("adapted", "8"), ("adapted", "24"),
+        ("real_4", "8"), ("real_4", "24"), ("tuned", "24"), ("adapted", "8"), ("adapted", "24"),
     }  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def test_statistics_reads_the_scores(lives, tmp_path, capsys):
                  "--score", "dice_percent", "--output", str(tmp_path / "stats.json")]) == 0  # fmt: skip
     found = json.loads((tmp_path / "stats.json").read_text())["comparisons"]
     assert {(one["group"], one["stratum"]) for one in found} >= {
-        ("tuned", "iterations=8"),
+        ("tuned", "iterations=24"),
         ("adapted", "iterations=24"),
     }
 

@@ -75,10 +75,10 @@ class Experiment:
         self.recipe, self.folder, self._device, self._events = recipe, folder, device, events
         self.cases = find_cases(recipe, root, events)
         self.plan = {arm.name: planned(arm, self.cases, recipe) for arm in recipe.all_arms}
-        self._begin()
-        with turn(folder / "hashing"):
+        with turn(folder / ".beginning"):  # machines that start at once
+            self._begin()
             self.checked = refuse_leaks(recipe, self.cases, root, VoxelHashes(folder / "hashes.json"), events)
-        write_whole(folder / CASES, json.dumps(self._described(), indent=1, ensure_ascii=False) + "\n")
+            write_whole(folder / CASES, json.dumps(self._described(), indent=1, ensure_ascii=False) + "\n")
 
     def run(self, only_arms: Sequence[str] = (), only_fold: int | None = None) -> bool:
         """Train, test and score what is not done yet and nobody else works on; return whether every arm has scores.
@@ -128,8 +128,12 @@ class Experiment:
         return self.folder / "scores" / f"{arm.name}.csv"
 
     def marks(self, arm: Arm) -> tuple[int, ...]:
-        """Return the iterations after which the networks of an arm are tested."""
-        return self._last_settings(arm).marks(len(self.plan[arm.name][0].last.training))
+        """Return the iterations under which the networks of an arm are tested; of a fine-tuned one, those before it.
+
+        So it is compared with arms that were trained as long as the one it started from.
+        """
+        marks = self.recipe.training.marks(len(self.plan[arm.name][0].first.training))
+        return marks if arm.then is None else marks[-1:]
 
     def _check(self, only_arms: Sequence[str], only_fold: int | None) -> None:
         for name in only_arms:
@@ -147,9 +151,9 @@ class Experiment:
                 raise UserError(
                     f"{self.folder} was begun with another recipe.",
                     "Its networks and those of this recipe could not be compared.",
-                    "Choose another folder, or the recipe that lies in it.",
+                    f"Choose another folder, or see in its {RECIPE} what differs.",
                 )
-            if self.folder.is_dir() and not path.is_file() and any(self.folder.iterdir()):
+            if not path.is_file() and any(not entry.name.startswith(".") for entry in self.folder.iterdir()):
                 raise UserError(f"{self.folder} is not empty.", "It holds no experiment.", "Choose another folder.")
             write_whole(path, text)
         except OSError as error:
@@ -169,7 +173,7 @@ class Experiment:
                     {
                         "training": ids(stages.first.training),
                         "validation": ids(stages.first.validation),
-                        **({"then": ids(stages.last.training)} if stages.then else {}),
+                        **({"then": ids(stages.then.training)} if stages.then else {}),
                         **({"target": ids(stages.target)} if stages.target else {}),
                     }
                     for stages in folds
@@ -223,7 +227,7 @@ class Experiment:
                 self._device,
                 initial=models[-1],
                 events=self._events,
-            )
+            )[-1:]
         content = {"models": [path.relative_to(run).as_posix() for path in models]}
         write_whole(run / FINISHED, json.dumps(content))
 
@@ -281,11 +285,6 @@ class Stages:
     then: FoldCases | None = None
     target: tuple[LesionCase, ...] = ()
     """Without masks."""
-
-    @property
-    def last(self) -> FoldCases:
-        """What it learns from last."""
-        return self.then or self.first
 
 
 def planned(arm: Arm, cases: Cases, recipe: ExperimentRecipe) -> list[Stages]:

@@ -13,6 +13,7 @@ from synthct.evaluation.mask_scores import definitions
 from synthct.evaluation.report import write_json
 from synthct.evaluation.score_bars import score_bars
 from synthct.evaluation.score_table import ScoreTable, number, read_score_table
+from synthct.locks import turn
 from synthct.studies.experiment import GROUP, PATIENT, Experiment
 from synthct.whole_file import write_whole
 
@@ -32,6 +33,11 @@ def write_experiment_report(experiment: Experiment) -> Path:
     Path
         ``table.md``.
     """
+    with turn(experiment.folder / ".reporting"):
+        return _write(experiment)
+
+
+def _write(experiment: Experiment) -> Path:
     folder, recipe = experiment.folder, experiment.recipe
     parts = [experiment.scores_of(arm).read_text(encoding="utf-8") for arm in recipe.all_arms]
     head = parts[0].splitlines(keepends=True)[0]
