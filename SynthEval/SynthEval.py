@@ -125,7 +125,7 @@ class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         session, views = self.logic.session, CompareViews()
         self.pair = EvaluationPairSection(self.ui.pairButton, session, views, self.parameters)
         self.cohort = EvaluationCohortSection(self.ui.cohortButton, session, views, self.parameters)
-        self.turing = TuringSection(self.ui.turingButton, session, self.parameters)
+        self.turing = TuringSection(self.ui.turingButton, session, views, self.parameters)
         self.dose = EvaluationDoseSection(self.ui.doseButton, session, self.parameters)
         self.sections = [
             self.pair,

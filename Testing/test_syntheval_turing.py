@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from syntheval_scene import finish, open_window
+from syntheval_scene import add_pair, finish, open_window
 
 from synthct.turing_folder import read_answers
 
@@ -133,7 +133,12 @@ def test_a_rater_goes_on_where_they_stopped(slicer_host, window, folders, tmp_pa
 
     prepare_test(find_sources(folders / "real"), find_sources(folders / "generated"), tmp_path / "test", 2)
     ui = window.turing.ui
+    parts = add_pair()
+    window.pair._views.show(parts["reference"], parts["synthetic"], None)
     begin(window, tmp_path / "test", "Anna")
+    manager = slicer.app.layoutManager()
+    assert manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView  # the views are for the item alone
+    assert manager.sliceWidget("Green").mrmlSliceNode().GetOrientation() == "Coronal"
     ui.ratingSlider.sliderDown = True
     ui.ratingSlider.sliderDown = False  # pressed where it is: five
     assert read_answers(tmp_path / "test", "Anna")["001"].rating == 5

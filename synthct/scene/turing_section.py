@@ -22,6 +22,7 @@ from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
 from synthct.scene.evaluation_tables import TableView, fill_table, rows_of, short
+from synthct.scene.evaluation_views import CompareViews
 from synthct.scene.exchange import job_error
 from synthct.scene.following import Following
 from synthct.scene.jobs import Job
@@ -49,6 +50,8 @@ class TuringSection:
         ``ctkCollapsibleButton`` with a ``QVBoxLayout``, which is filled.
     session
         Where jobs run.
+    views
+        The compare layout of the module; a rating ends it.
     parameters
         Returns the parameter node (``turing...``), or None.
 
@@ -58,9 +61,15 @@ class TuringSection:
         What is being rated, or None.
     """
 
-    def __init__(self, button: ctk.ctkCollapsibleButton, session: Session, parameters: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        button: ctk.ctkCollapsibleButton,
+        session: Session,
+        views: CompareViews,
+        parameters: Callable[[], Any],
+    ) -> None:
         self.test: TuringTest | None = None
-        self._session, self._parameters = session, parameters
+        self._session, self._views, self._parameters = session, views, parameters
         self._rater = ""
         self._place = 0
         self._answers: dict[str, Answer] = {}
@@ -186,6 +195,7 @@ class TuringSection:
             places = range(len(test.items))
             self._rater = rater
             self._parameters().turingResults = None  # nobody sees them while rating
+            self._views.back()
             self._go(test, next((place for place in places if test.items[place].name not in self._answers), 0))
         except UserError as error:
             self._leave()
