@@ -118,6 +118,14 @@ def test_another_resolution_cannot_go_on(trained, tmp_path):
         resume(run, device="cpu")
 
 
+def test_a_model_of_another_latent_is_no_start(trained, pairs, tmp_path):
+    recipe = tiny_recipe("dcgan", steps=1)
+    longer = dataclasses.replace(recipe, method={**recipe.method, "latent": 7})
+    with pytest.raises(UserError, match="or another latent or size: 6 channels in"):
+        train(longer, pairs, tmp_path / "run", device="cpu", initial_model=trained)
+    assert not (tmp_path / "run").exists()
+
+
 def test_slabs_cannot_be_learned_from_noise(pairs, tmp_path):
     ids = tuple(case.id for case in pairs)
     split = Split(ids, ids, slabs={"training": dict.fromkeys(ids, ((0, 8),))})

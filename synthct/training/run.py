@@ -290,10 +290,16 @@ def _start_from(method: Method, recipe: Recipe, path: Path | str, events: Events
     try:
         generator.load_state_dict(model.network.state_dict())
     except RuntimeError as error:
+        before, now = model.card["network"], recipe.networks[method.generator_role]
+        why, todo = f"Its network {before} differs from the recipe's {now}.", "the generator of the recipe"
+        if {key: before.get(key) for key in now} == dict(now):  # but what comes from the data: classes, sizes
+            size = f"{model.card['in_channels']} channels in, {model.card['out_channels']} out, {model.card['size']}"
+            why, todo = (
+                f"Its network was made for other classes, channels or another latent or size: {size}.",
+                "the recipe",
+            )
         raise UserError(
-            f"The model {path} cannot be the start of this training.",
-            f"Its network {model.card['network']} differs from the recipe's {recipe.networks[method.generator_role]}.",
-            "Give the generator of the recipe the same options.",
+            f"The model {path} cannot be the start of this training.", why, f"Give {todo} the same options."
         ) from error
     for key in ("target_scaling",) if recipe.task in IMAGE_TASKS else ("input_scaling", "target_scaling"):
         if model.card[key] != make_scaling(getattr(recipe.data, key)).to_dict():
