@@ -288,4 +288,4 @@ def test_wrong_entries_are_refused_by_name(entry, words):
 
 def test_every_network_is_registered():
     generators = {UNet, ResNetGenerator, Pix2PixUNet, ResidualEncoderUNet}
-    assert set(NETWORKS.values()) == generators | {PatchGAN, MultiscalePatchGAN, DDisc}
+    assert generators | {PatchGAN, MultiscalePatchGAN, DDisc} <= set(NETWORKS.values())
