@@ -244,7 +244,8 @@ class GenerateSection:
             except UserError as error:
                 about, self._wrong_cohort = error_html(error), error.what
         self.ui.cohortTextLabel.text = about
-        self.ui.cohortTextLabel.setVisible(bool(about))
+        for widget in (self.ui.cohortTextCaptionLabel, self.ui.cohortTextLabel):
+            widget.setVisible(bool(about))
         self._find()
         self._show()
         self.latent.show()
@@ -300,7 +301,8 @@ class GenerateSection:
         fits = found is None or card is None or self._wrong_folder
         unfit = "" if fits else html.escape(lacking)
         ui.folderTextLabel.text = " ".join(filter(None, (self._about_folder, unfit)))
-        ui.folderTextLabel.setVisible(not running and bool(ui.folderTextLabel.text))
+        for widget in (ui.folderCaptionLabel, ui.folderTextLabel):
+            widget.setVisible(not running and bool(ui.folderTextLabel.text))
         ui.progressBar.setVisible(running)
         ui.statusLabel.setVisible(bool(ui.statusLabel.text))
         ui.outputPathEdit.enabled = not running
