@@ -24,13 +24,13 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from synthct.scene import label_selftest, selftest
-from synthct.scene.data_set_section import DataSetSection
-from synthct.scene.generate_section import GenerateSection
-from synthct.scene.label_map_section import LabelMapSection
-from synthct.scene.label_synthesis_section import LabelSynthesisSection
-from synthct.scene.nodule_section import NoduleSection
+from synthct.scene.data_set.section import DataSetSection
+from synthct.scene.generation.section import GenerateSection
+from synthct.scene.label_map.section import LabelMapSection
+from synthct.scene.label_synthesis.section import LabelSynthesisSection
+from synthct.scene.nodules.section import NoduleSection
 from synthct.scene.session import Session
-from synthct.scene.training_section import TrainingSection
+from synthct.scene.training.section import TrainingSection
 from synthct.synthesis.card import card_of
 from synthct.synthesis.models_folder import installed_folders
 

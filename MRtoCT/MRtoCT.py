@@ -24,13 +24,13 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from synthct.scene import packages, selftest
-from synthct.scene.bulk_section import BulkSection
-from synthct.scene.depth_section import DepthSection
-from synthct.scene.dicom_export import DicomExport
 from synthct.scene.inputs import first_input
-from synthct.scene.mr_synthesis_section import MrSynthesisSection
+from synthct.scene.mr_to_ct.bulk_section import BulkSection
+from synthct.scene.mr_to_ct.depth_section import DepthSection
+from synthct.scene.mr_to_ct.dicom_export import DicomExport
+from synthct.scene.mr_to_ct.synthesis_section import MrSynthesisSection
 from synthct.scene.session import Session
-from synthct.scene.training_section import TrainingSection
+from synthct.scene.training.section import TrainingSection
 from synthct.scene.translation import Request, Translation
 from synthct.synthesis.card import card_of
 from synthct.synthesis.models_folder import installed_folders

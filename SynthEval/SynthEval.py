@@ -31,13 +31,14 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from synthct.scene import evaluation_selftest, selftest
-from synthct.scene.evaluation_cohort_section import EvaluationCohortSection
-from synthct.scene.evaluation_dose_section import EvaluationDoseSection
-from synthct.scene.evaluation_pair_section import EvaluationPairSection
-from synthct.scene.evaluation_views import CompareViews
+from synthct.scene import selftest
+from synthct.scene.evaluation import selftest as evaluation_selftest
+from synthct.scene.evaluation.cohort_section import EvaluationCohortSection
+from synthct.scene.evaluation.dose_section import EvaluationDoseSection
+from synthct.scene.evaluation.pair_section import EvaluationPairSection
+from synthct.scene.evaluation.views import CompareViews
 from synthct.scene.session import Session
-from synthct.scene.turing_section import TuringSection
+from synthct.scene.turing.section import TuringSection
 
 
 class SynthEval(ScriptedLoadableModule):

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import synthct.commands.dataset
-import synthct.synthesis.dataset  # noqa: F401  (no life shall import it)
+import synthct.synthesis.dataset.making  # noqa: F401  (no life shall import it)
 from synthct.__main__ import main as command
 
 

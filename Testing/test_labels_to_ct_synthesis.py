@@ -264,7 +264,7 @@ def test_an_input_of_other_voxels_is_said(trained):
     told = []
     labels = sitk.GetImageFromArray(blocks())
     labels.SetSpacing((20, 20, 20))
-    from synthct.synthesis.sanity import unlikeness
+    from synthct.synthesis.likeness.watch import unlikeness
 
     found = unlikeness(labels, load_model(trained), events=Events(listener=told.append))
     assert found.unlike and "voxel size" in found.sentence and [event["kind"] for event in told] == ["warning"]

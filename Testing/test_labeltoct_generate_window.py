@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from noise_models import model_at
 
 from synthct.locks import FolderLock
-from synthct.synthesis.between_seeds import generate_between
-from synthct.synthesis.generate import generate
+from synthct.synthesis.generation.between_seeds import generate_between
+from synthct.synthesis.generation.generate import generate
 
 ROOT = Path(__file__).parents[1]
 HA_GAN = {"name": "ha-gan-generator", "width": 32}
@@ -258,8 +258,8 @@ def test_the_slider_makes_what_lies_between_the_seeds(slicer_host, window, parts
 def test_the_way_between_the_seeds_is_loaded(slicer_host, window, parts, tmp_path, monkeypatch):
     import slicer
 
-    from synthct.scene.generated_folder import GeneratedFolder
-    from synthct.scene.latent_sequence import load_sequence
+    from synthct.scene.generation.folder import GeneratedFolder
+    from synthct.scene.generation.latent_sequence import load_sequence
 
     choose(window, parts / "classed")
     window.pairs.ui.classComboBox.setCurrentIndex(2)

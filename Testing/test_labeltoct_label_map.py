@@ -46,7 +46,7 @@ def cells(table, column):
 def test_a_ct_becomes_a_label_map_in_outline(slicer_host, window, ct):
     import slicer
 
-    from synthct.scene.class_colours import classes_of
+    from synthct.scene.label_map.class_colours import classes_of
     from synthct.scene.nodes import image_from_node
     from synthct.volumes.geometry import same_grid
 
@@ -196,7 +196,7 @@ def test_bad_inputs(slicer_host, window, ct):
 def test_a_label_map_with_nodules_is_not_overwritten(slicer_host, window, ct):
     import slicer
 
-    from synthct.scene.label_map_job import NODULES_REFERENCE
+    from synthct.scene.label_map.job import NODULES_REFERENCE
 
     labels = add_labels()
     window._parameterNode.labelMap = labels
@@ -235,7 +235,7 @@ def test_cancel_leaves_the_scene_as_it_was(slicer_host, window, ct):
 
 def test_every_class_has_codes(slicer_host):
     from synthct.labels.classes import read_class_table
-    from synthct.scene.class_colours import codes_of
+    from synthct.scene.label_map.class_colours import codes_of
 
     codes = {entry.name: codes_of(entry) for entry in read_class_table("seven").classes}
     assert codes["nodule"][1] == ("SCT", "27925004", "Nodule") and codes["bone"][1][1] == "272673000"

@@ -200,7 +200,7 @@ def test_unknown_values_and_a_table_without_nodules(slicer_host, window, labels)
     import slicer
 
     from synthct.labels.classes import read_class_table
-    from synthct.scene.class_colours import CLASSES_ATTRIBUTE
+    from synthct.scene.label_map.class_colours import CLASSES_ATTRIBUTE
 
     ui, voxels = window.nodules.ui, voxels_of(labels)
     voxels[0, 0, 0] = 77
@@ -219,7 +219,7 @@ def test_unknown_values_and_a_table_without_nodules(slicer_host, window, labels)
 
 
 def test_damaged_notes_are_named_and_nothing_is_lost(slicer_host, window, labels):
-    from synthct.scene.label_map_job import NODULES_REFERENCE
+    from synthct.scene.label_map.job import NODULES_REFERENCE
 
     plant(slicer_host, window.nodules, labels, LUNG)
     planted = voxels_of(labels).copy()

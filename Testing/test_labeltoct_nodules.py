@@ -36,7 +36,7 @@ def segment(labels, name):
     """A segment's voxels on the label map's grid, bool."""
     import slicer
 
-    from synthct.scene.nodule_segments import segmentation_of
+    from synthct.scene.nodules.segments import segmentation_of
 
     return slicer.util.arrayFromSegmentBinaryLabelmap(segmentation_of(labels), name, labels) > 0
 

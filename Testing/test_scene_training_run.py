@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from synthct.events import Events
-from synthct.scene.training_run import TrainingRun
+from synthct.scene.training.run import TrainingRun
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from synthct.__main__ import main
 from synthct.data.cache import Volume
 from synthct.errors import UserError
 from synthct.events import Events
-from synthct.synthesis.calibration_file import FILE, store_calibration, stored_calibration
 from synthct.synthesis.files import synthesize_file
-from synthct.synthesis.known_errors import known_errors
 from synthct.synthesis.model_file import load_model
 from synthct.synthesis.translate import translate
-from synthct.synthesis.uncertainty import Uncertainty
+from synthct.synthesis.uncertainty.calibration_file import FILE, store_calibration, stored_calibration
+from synthct.synthesis.uncertainty.estimate import Uncertainty
+from synthct.synthesis.uncertainty.known_errors import known_errors
 from synthct.synthesis.worker import ModelCache, run_request
 from synthct.training.held_out import held_out_of_cohort, held_out_of_run
 from synthct.training.run import train

@@ -20,9 +20,9 @@ from synthct.errors import Cancelled, UserError
 from synthct.events import Events
 from synthct.locks import share_lock
 from synthct.methods.noise import draw_latents
-from synthct.synthesis.generate import generate, interpolated
+from synthct.synthesis.generation.generate import generate, interpolated
+from synthct.synthesis.generation.pair import MaskOptions, make_pair
 from synthct.synthesis.model_file import load_model
-from synthct.synthesis.pair import MaskOptions, make_pair
 from synthct.synthesis.rank import Rank
 
 ROOT = Path(__file__).parents[1]

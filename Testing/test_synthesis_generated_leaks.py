@@ -14,7 +14,7 @@ from synthct.data.cohort import read_cohort, write_cohort
 from synthct.events import read_events
 from synthct.methods.registry import build_method
 from synthct.recipe import NOISE_TASK, recipe_from_dict
-from synthct.synthesis.generated_leaks import FLAG, PICTURE, check_generated
+from synthct.synthesis.generation.generated_leaks import FLAG, PICTURE, check_generated
 from synthct.synthesis.model_file import load_model, save_model
 from synthct.training.noise_card import noise_card
 

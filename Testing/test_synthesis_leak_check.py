@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from phantoms import phantom_pair
 
 from synthct.errors import UserError
-from synthct.synthesis.leak_check import LeakCheck, coarse_features
+from synthct.synthesis.generation.leak_check import LeakCheck, coarse_features
 from synthct.volumes.scaling import make_scaling
 
 SCALING = make_scaling({"name": "hagan-ct"})

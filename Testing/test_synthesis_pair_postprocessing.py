@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synthct.errors import UserError
-from synthct.synthesis.pair_postprocessing import binarise, remove_small
+from synthct.synthesis.generation.pair_postprocessing import binarise, remove_small
 from synthct.volumes.scaling import make_scaling
 
 

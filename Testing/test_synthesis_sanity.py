@@ -9,7 +9,7 @@ from synthesis_models import centre_model
 
 from synthct.errors import UserError
 from synthct.events import Events
-from synthct.synthesis.sanity import Watch
+from synthct.synthesis.likeness.watch import Watch
 from synthct.synthesis.translate import translate
 
 

@@ -11,7 +11,7 @@ from noise_models import model_at
 from synthct.__main__ import main
 from synthct.errors import UserError
 from synthct.networks.registry import build_network
-from synthct.synthesis.generate import generate
+from synthct.synthesis.generation.generate import generate
 from synthct.synthesis.model_file import load_model, save_model
 
 

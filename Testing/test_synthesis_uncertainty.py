@@ -13,9 +13,9 @@ from torch import nn
 from synthct.errors import UserError
 from synthct.events import Events
 from synthct.networks.registry import build_network
-from synthct.synthesis.monte_carlo import MonteCarloDropout, has_dropout
 from synthct.synthesis.translate import translate
-from synthct.synthesis.uncertainty import Uncertainty, translate_with_uncertainty
+from synthct.synthesis.uncertainty.estimate import Uncertainty, translate_with_uncertainty
+from synthct.synthesis.uncertainty.monte_carlo import MonteCarloDropout, has_dropout
 from synthct.volumes.geometry import grid_of
 
 PERCENTILES = {"name": "mr-percentile"}

@@ -11,18 +11,18 @@ from training_recipes import tiny_cohort, tiny_recipe
 
 from synthct.__main__ import main
 from synthct.events import Events, read_events
-from synthct.synthesis.features import CHANNELS, FeatureProbe
 from synthct.synthesis.files import synthesize_file
 from synthct.synthesis.input_checks import cut_off_sides
-from synthct.synthesis.model_file import load_model
-from synthct.synthesis.sanity import Watch, unlikeness
-from synthct.synthesis.training_statistics import (
+from synthct.synthesis.likeness.features import CHANNELS, FeatureProbe
+from synthct.synthesis.likeness.training_statistics import (
     describe_features,
     describe_histograms,
     feature_distance,
     histogram_distance,
     limit,
 )
+from synthct.synthesis.likeness.watch import Watch, unlikeness
+from synthct.synthesis.model_file import load_model
 from synthct.synthesis.translate import translate
 from synthct.training.run import train
 

@@ -20,7 +20,7 @@ from synthct.events import Events, read_events
 from synthct.locks import lock_holder
 from synthct.networks.registry import build_network
 from synthct.synthesis import worker
-from synthct.synthesis.generate import generate
+from synthct.synthesis.generation.generate import generate
 from synthct.synthesis.model_file import save_model
 
 PATIENCE_S = 120

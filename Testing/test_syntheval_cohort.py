@@ -38,7 +38,7 @@ def window(slicer_host):
 def test_a_cohort_from_two_folders_to_compared_groups(slicer_host, window, folders, tmp_path):
     import slicer
 
-    from synthct.scene.evaluation_tables import rows_of
+    from synthct.scene.evaluation.tables import rows_of
 
     ui, section, node = window.cohort.ui, window.cohort, window.parameters()
     assert not ui.evaluateButton.enabled and "list" in ui.evaluateButton.toolTip and not ui.makeButton.enabled

@@ -40,7 +40,7 @@ def add_doses():
 def test_two_doses_of_the_scene(slicer_host, window, tmp_path):
     import slicer
 
-    from synthct.scene.evaluation_tables import rows_of
+    from synthct.scene.evaluation.tables import rows_of
 
     reference, evaluated, structures, first, second, target = add_doses()
     ui, node = window.dose.ui, window.parameters()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from syntheval_scene import add_pair, click_row, finish, open_window, select_point
 
-from synthct.scene.error_maps import ERROR_HU
+from synthct.scene.evaluation.error_maps import ERROR_HU
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def evaluate(slicer_host, window):
 
 
 def score(window, name):
-    from synthct.scene.evaluation_tables import rows_of
+    from synthct.scene.evaluation.tables import rows_of
 
     return next(float(row["value"]) for row in rows_of(window.parameters().pairScores) if row["score"] == name)
 
@@ -28,7 +28,7 @@ def score(window, name):
 def test_a_pair_is_judged_shown_saved_and_loaded(slicer_host, window, tmp_path):
     import slicer
 
-    from synthct.scene.evaluation_tables import rows_of
+    from synthct.scene.evaluation.tables import rows_of
 
     parts = add_pair(regions=True, line=True)
     ui, node = window.pair.ui, window.parameters()

@@ -20,7 +20,7 @@ def evaluate(slicer_host, window):
 
 
 def score(window, name):
-    from synthct.scene.evaluation_tables import rows_of
+    from synthct.scene.evaluation.tables import rows_of
 
     return next(float(row["value"]) for row in rows_of(window.parameters().pairScores) if row["score"] == name)
 
@@ -28,7 +28,7 @@ def score(window, name):
 def test_other_grids_and_masks_and_what_is_refused(slicer_host, window):
     import slicer
 
-    from synthct.scene.evaluation_tables import rows_of
+    from synthct.scene.evaluation.tables import rows_of
     from synthct.scene.nodes import image_from_node
 
     parts = add_pair(shift=6.0)

@@ -14,7 +14,7 @@ def test_the_self_test_passes(slicer_host):
 
 
 def test_the_self_test_sees_a_wrong_score(slicer_host, monkeypatch):
-    from synthct.scene import evaluation_selftest
+    from synthct.scene.evaluation import selftest as evaluation_selftest
 
     window = open_window(slicer_host)
     monkeypatch.setattr(evaluation_selftest, "_OFFSET", 20)

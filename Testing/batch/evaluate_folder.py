@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "SynthEval"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from synthct.errors import UserError
-from synthct.scene.evaluation_cases import take_scores, write_list
+from synthct.scene.evaluation.cases import take_scores, write_list
 from synthct.scene.jobs import Job
 from synthct.scene.session import Session
 

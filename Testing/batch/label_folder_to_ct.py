@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from synthct.errors import UserError
 from synthct.scene.jobs import Job
-from synthct.scene.label_models import classes_of, label_card
+from synthct.scene.label_synthesis.models import classes_of, label_card
 from synthct.scene.session import Session
 from synthct.scene.translation import Request, Translation
 from synthct.synthesis.card import card_of

@@ -25,7 +25,7 @@ from synthct.labels.templates import Template
 from synthct.methods.method import Method
 from synthct.methods.registry import build_method
 from synthct.recipe import Recipe, load_recipe
-from synthct.synthesis.dataset import make_dataset
+from synthct.synthesis.dataset.making import make_dataset
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.translate import translate
 from synthct.training.model_card import model_card

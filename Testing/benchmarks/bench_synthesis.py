@@ -23,11 +23,11 @@ from record import write_result
 
 from synthct.networks.registry import build_network
 from synthct.synthesis.device import choose_device
+from synthct.synthesis.likeness.sampled_features import sampled_features
+from synthct.synthesis.likeness.training_statistics import describe_features, describe_histograms, intensity_histogram
+from synthct.synthesis.likeness.watch import Watch
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.planes import input_blocks
-from synthct.synthesis.sampled_features import sampled_features
-from synthct.synthesis.sanity import Watch
-from synthct.synthesis.training_statistics import describe_features, describe_histograms, intensity_histogram
 from synthct.synthesis.translate import translate
 from synthct.synthesis.windows import starts
 from synthct.volumes.read import read_image

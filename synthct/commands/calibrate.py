@@ -45,9 +45,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.evaluation.calibration import DEFINITIONS, calibration
     from synthct.evaluation.calibration_plot import write_calibration_plot
     from synthct.evaluation.report import write_json
-    from synthct.synthesis.calibration_file import store_calibration, stored_calibration
-    from synthct.synthesis.known_errors import known_errors
     from synthct.synthesis.model_file import load_model
+    from synthct.synthesis.uncertainty.calibration_file import store_calibration, stored_calibration
+    from synthct.synthesis.uncertainty.known_errors import known_errors
     from synthct.training.held_out import held_out_of_cohort, held_out_of_run
 
     uncertainty = uncertainty_from(options)

@@ -99,7 +99,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.labels.dataset_sources import training_sources
     from synthct.labels.library import load_all
     from synthct.synthesis.card import card_of
-    from synthct.synthesis.dataset import make_dataset
+    from synthct.synthesis.dataset.making import make_dataset
     from synthct.synthesis.rank import own_rank
 
     if options.count < 1:

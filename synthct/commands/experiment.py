@@ -40,9 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.commands.recipe_options import overrides_from
-    from synthct.studies.experiment import Experiment
-    from synthct.studies.experiment_recipe import load_experiment
-    from synthct.studies.experiment_report import write_experiment_report
+    from synthct.studies.segmentation.experiment import Experiment
+    from synthct.studies.segmentation.recipe import load_experiment
+    from synthct.studies.segmentation.report import write_experiment_report
 
     recipe, root = load_experiment(options.recipe, overrides_from(options.extra))
     experiment = Experiment(recipe, root, options.run, options.device, events)

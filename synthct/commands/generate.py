@@ -58,8 +58,8 @@ def run(options: argparse.Namespace, events: Events) -> None:
             raise UserError("--interpolate has two seeds and --steps.", todo="Leave --count and --seed out.")
         count, (seed, between) = 9 if options.steps is None else options.steps, options.interpolate
     from synthct.data.cohort import read_cohort
-    from synthct.synthesis.generate import generate
-    from synthct.synthesis.pair import MaskOptions
+    from synthct.synthesis.generation.generate import generate
+    from synthct.synthesis.generation.pair import MaskOptions
     from synthct.synthesis.rank import own_rank
 
     cohort = None if options.check_against is None else read_cohort(options.check_against)
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     listed = f"{manifest} lists them." if manifest.exists() else "Other processes are still at work."
     print(f"The pairs are in {options.output}. {listed}")
     if cohort is not None and manifest.exists():
-        from synthct.synthesis.generated_leaks import PICTURE, check_generated
+        from synthct.synthesis.generation.generated_leaks import PICTURE, check_generated
         from synthct.synthesis.model_file import load_model
 
         flagged = check_generated(manifest, load_model(options.model).card, cohort, events)

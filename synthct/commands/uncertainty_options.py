@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from synthct.errors import UserError
 
 if TYPE_CHECKING:
-    from synthct.synthesis.uncertainty import Uncertainty
+    from synthct.synthesis.uncertainty.estimate import Uncertainty
 
 _DEFAULTS = {"samples": 10, "seed": 0, "flips": "left-right"}
 
@@ -36,7 +36,7 @@ def add_uncertainty_options(parser: argparse.ArgumentParser, required: bool = Fa
 
 def uncertainty_from(options: argparse.Namespace) -> Uncertainty:
     """Return what the options say; --uncertainty was given."""
-    from synthct.synthesis.uncertainty import Uncertainty
+    from synthct.synthesis.uncertainty.estimate import Uncertainty
 
     return Uncertainty(
         tuple(options.uncertainty.split(",")), options.samples, options.seed, tuple(options.flips.split(","))

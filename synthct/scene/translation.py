@@ -17,10 +17,10 @@ from synthct.scene.display import set_ct_window, set_deviation_colours, show_ove
 from synthct.scene.exchange import job_error, no_exchange, renamed, write_exchange
 from synthct.scene.inputs import checked_input, checked_labels
 from synthct.scene.jobs import Job, State
+from synthct.scene.mr_to_ct.uncertainty import chosen_modes
 from synthct.scene.nodes import image_from_node, node_from_image, update_node_from_image
 from synthct.scene.session import Session
 from synthct.scene.studies import sign
-from synthct.scene.uncertainty import chosen_modes
 from synthct.volumes.geometry import Grid, grid_of, resample_onto
 from synthct.volumes.hu import AIR_HU
 

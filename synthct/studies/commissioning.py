@@ -34,8 +34,8 @@ from synthct.studies.seal import SEAL, file_sha256, is_whole, sealed, software
 from synthct.studies.tolerances import SCORES, Verdict, WaterEquivalent, judge, read_tolerances
 from synthct.synthesis.card import CARD, WEIGHTS, model_folder
 from synthct.synthesis.device import choose_device
+from synthct.synthesis.likeness.watch import Watch
 from synthct.synthesis.model_file import Model, load_model
-from synthct.synthesis.sanity import Watch
 from synthct.synthesis.translate import translate
 from synthct.volumes.ct_origin import NOT_STATED, ct_origin
 from synthct.volumes.density import SHIPPED, density_image, read_density_table

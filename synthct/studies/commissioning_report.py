@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from synthct.errors import UserError
-from synthct.studies.commissioning_pictures import criteria_picture
 from synthct.evaluation.page import banner, bullets, code, heading, page, paragraph, picture, table
+from synthct.studies.commissioning_pictures import criteria_picture
 from synthct.whole_file import write_whole
 
 _WORDS = {True: "passed", False: "FAILED", None: "NOT JUDGED"}

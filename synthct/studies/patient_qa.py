@@ -18,8 +18,8 @@ from synthct.errors import UserError
 from synthct.evaluation.body_content import CONTENTS, body_content
 from synthct.events import SILENT, Events
 from synthct.synthesis.input_checks import cut_off_sides
+from synthct.synthesis.likeness.watch import unlikeness
 from synthct.synthesis.model_file import Model
-from synthct.synthesis.sanity import unlikeness
 from synthct.volumes.body import body_mask
 from synthct.volumes.geometry import Triple, array_of, axial_order, axial_view, resample_onto, same_grid
 from synthct.volumes.hu import AIR_HU, TISSUES

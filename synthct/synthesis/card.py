@@ -36,7 +36,7 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
     Of the training inputs, for the warning when an input is unlike them:
     ``{"spacing_mm": [[low, high] for x, y, z], "extent_mm": [[low, high] for x, y, z], "intensity_p99": [low, high],
     "histogram": {"mean", "distance_p95", "cases"}, "features": {"mean", "sd", "distance_p95", "cases"}}``; see
-    `synthct.synthesis.training_statistics`. And, for `synthct qa`, ``"bone_fraction"``, ``"air_fraction"`` and
+    `synthct.synthesis.likeness.training_statistics`. And, for `synthct qa`, ``"bone_fraction"``, ``"air_fraction"`` and
     ``"body_ml"``, each [low, high] over the training CTs; see `synthct.evaluation.body_content`.
 ``training``
     Preset, cohort summary, steps, date, scores.

@@ -11,14 +11,14 @@ import SimpleITK as sitk
 
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
-from synthct.synthesis.calibration_file import calibrated
 from synthct.synthesis.card import require_translation
 from synthct.synthesis.device import choose_device
+from synthct.synthesis.likeness.watch import Watch, unlikeness
 from synthct.synthesis.local_update import REACH_MM, local_update
 from synthct.synthesis.model_file import Model, load_model
-from synthct.synthesis.sanity import Watch, unlikeness
 from synthct.synthesis.translate import translate
-from synthct.synthesis.uncertainty import Uncertainty, planes_of, translate_with_uncertainty
+from synthct.synthesis.uncertainty.calibration_file import calibrated
+from synthct.synthesis.uncertainty.estimate import Uncertainty, planes_of, translate_with_uncertainty
 from synthct.volumes.read import read_image
 from synthct.volumes.write import check_output, write_image
 
@@ -76,12 +76,12 @@ def synthesize_file(
     loader
         What loads a model from its path.
     uncertainty
-        Modes of `synthct.synthesis.uncertainty.Uncertainty`: the output is the mean of several predictions.
+        Modes of `synthct.synthesis.uncertainty.estimate.Uncertainty`: the output is the mean of several predictions.
     uncertainty_output
         Where their standard deviation in HU goes, float32; multiplied by the factor that `synthct calibrate` stored
         beside the model for this setting, where it did.
     samples, seed, flips
-        See `synthct.synthesis.uncertainty.Uncertainty`.
+        See `synthct.synthesis.uncertainty.estimate.Uncertainty`.
     previous_labels, previous_ct, reach_mm
         The input is an edited label map: only what the edit can influence is synthesised anew, the rest is the old CT's
         (`synthct.synthesis.local_update`).

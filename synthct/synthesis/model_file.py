@@ -29,7 +29,7 @@ from synthct.synthesis.card import (
     parse_card,
     require_translation,
 )
-from synthct.synthesis.monte_carlo import has_dropout
+from synthct.synthesis.uncertainty.monte_carlo import has_dropout
 from synthct.synthesis.weights_hash import checked_hash
 from synthct.volumes.scaling import Scaling, make_scaling
 

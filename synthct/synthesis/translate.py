@@ -14,11 +14,11 @@ from synthct.events import SILENT, Events
 from synthct.synthesis.card import PLANES
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.input_checks import check_length, check_voxels, warn_of_ct
+from synthct.synthesis.likeness.watch import Watch
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.model_grid import model_grid, sampled_back
 from synthct.synthesis.predictor import Predictor
 from synthct.synthesis.progress import SliceProgress
-from synthct.synthesis.sanity import Watch
 from synthct.synthesis.slicewise import translate_array
 from synthct.synthesis.volumewise import translate_volume
 from synthct.volumes.bias import correct_bias

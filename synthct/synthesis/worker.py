@@ -7,8 +7,8 @@ In its folder::
     requests/NAME.json      {"verb": "synthesize", "options": {...}, "events": path of the request's own events.jsonl}
 
 A client writes a request aside and renames it. ``synthesize`` translates a file (`synthct.synthesis.files`),
-``generate`` makes one pair between two seeds (`synthct.synthesis.between_seeds`). The verbs ``release`` (give the
-model's memory back, before a training starts) and ``stop`` need no options.
+``generate`` makes one pair between two seeds (`synthct.synthesis.generation.between_seeds`). The verbs ``release``
+(give the model's memory back, before a training starts) and ``stop`` need no options.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from synthct.errors import Cancelled, UserError
 from synthct.events import Events
 from synthct.locks import FolderLock
 from synthct.processes import start_time
-from synthct.synthesis.between_seeds import generate_between
 from synthct.synthesis.card import CARD, model_folder
 from synthct.synthesis.files import synthesize_file
+from synthct.synthesis.generation.between_seeds import generate_between
 from synthct.synthesis.model_file import Model, load_model
 from synthct.whole_file import write_whole
 

@@ -14,9 +14,9 @@ from synthct.data.cache import Volume
 from synthct.evaluation.body_content import CONTENTS, body_content
 from synthct.methods.method import Method
 from synthct.recipe import Recipe
+from synthct.synthesis.likeness.sampled_features import sampled_features
+from synthct.synthesis.likeness.training_statistics import describe_features, describe_histograms, intensity_histogram
 from synthct.synthesis.model_file import Model
-from synthct.synthesis.sampled_features import sampled_features
-from synthct.synthesis.training_statistics import describe_features, describe_histograms, intensity_histogram
 from synthct.volumes.scaling import Scaling, make_scaling
 
 CASES = 24
@@ -100,7 +100,7 @@ def with_features(
 ) -> dict[str, Any]:
     """Return the card with what ``network``, as trained so far, sees in the training volumes.
 
-    At most `CASES` volumes are looked at, each in a few slices (`synthct.synthesis.sampled_features`).
+    At most `CASES` volumes are looked at, each in a few slices (`synthct.synthesis.likeness.sampled_features`).
     """
     model = Model(network, dict(card))
     if model.input_scaling.classes is not None:

@@ -1,0 +1,1 @@
+"""Step 4 of LabelToCT: a data set made by a job, resumed, opened."""

@@ -1,0 +1,289 @@
+"""The section "Dose" of SynthEval: two doses compared by ``synthct dose``: gamma, histograms, difference map."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ctk
+import SimpleITK as sitk
+import slicer
+from slicer.i18n import tr as _
+
+from synthct.errors import UserError
+from synthct.scene import packages
+from synthct.scene.cards import error_html
+from synthct.scene.display import show_over
+from synthct.scene.evaluation.charts import Line, draw
+from synthct.scene.evaluation.error_maps import show_as_difference
+from synthct.scene.evaluation.regions import hand_over_regions
+from synthct.scene.evaluation.tables import TableView, fill_table, rows_of, short
+from synthct.scene.exchange import hand_over, job_error, remove_images, renamed
+from synthct.scene.following import Following
+from synthct.scene.jobs import Job
+from synthct.scene.mr_to_ct.dicom_export import new_path_in
+from synthct.scene.nodes import node_from_image, update_node_from_image
+from synthct.scene.path_parameters import PathParameters
+from synthct.scene.plots import show_chart
+from synthct.scene.progress import show_progress
+from synthct.scene.session import Session
+
+_TITLE = "Dose"
+_DOSE = "dose, Gy"
+_METRICS = ("d98_gy", "d95_gy", "d50_gy", "d2_gy", "mean_gy")
+_COLOURS = (
+    (0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16), (0.58, 0.4, 0.74),
+    (0.55, 0.34, 0.29), (0.89, 0.47, 0.76), (0.5, 0.5, 0.5),
+)  # fmt: skip
+
+
+class EvaluationDoseSection:
+    """Everything inside the collapsible button "Dose" of SynthEval.
+
+    Parameters
+    ----------
+    button
+        ``ctkCollapsibleButton`` with a ``QVBoxLayout``, which is filled.
+    session
+        Where files are exchanged.
+    parameters
+        Returns the parameter node (``dose...``), or None.
+    """
+
+    def __init__(self, button: ctk.ctkCollapsibleButton, session: Session, parameters: Callable[[], Any]) -> None:
+        self._session, self._parameters = session, parameters
+        self._names: dict[Path, str] = {}
+        self.widget = slicer.util.loadUI(str(Path(__file__).with_name("dose_section.ui")))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        button.layout().addWidget(self.widget)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        edits = {
+            "doseReferenceFile": self.ui.referencePathEdit,
+            "doseEvaluatedFile": self.ui.evaluatedPathEdit,
+            "doseStructuresFile": self.ui.structuresPathEdit,
+        }
+        self._paths = PathParameters(edits, (), parameters, self.update)
+        for edit in (self.ui.referencePathEdit, self.ui.evaluatedPathEdit, self.ui.structuresPathEdit):
+            edit.nameFilters = ["DICOM (*.dcm)", _("All files (*)")]
+        self._gamma = TableView(self.ui.gammaTable)
+        self._structures = TableView(self.ui.structuresTable)
+        self._following = Following(self._on_end, self._on_look)
+        self.ui.compareButton.connect("clicked(bool)", self._on_compare)
+        self.ui.showDifferenceButton.connect("clicked(bool)", self._on_difference)
+        self.ui.showCurvesButton.connect("clicked(bool)", self._on_curves)
+        self.update()
+
+    @property
+    def job(self) -> Job | None:
+        """What runs now, or None."""
+        return self._following.job
+
+    def update(self) -> None:
+        """Show what was found, and what can be pressed."""
+        self._paths.update()
+        node, ui, running = self._parameters(), self.ui, self.job is not None
+        reference = node is not None and (node.doseReference or self._paths["doseReferenceFile"])
+        evaluated = node is not None and (node.doseEvaluated or self._paths["doseEvaluatedFile"])
+        lacking = "" if reference and evaluated else _("Choose both doses.")
+        ui.compareButton.text = _("Cancel") if running else _("Compare the doses")
+        ui.compareButton.enabled = running or not lacking
+        ui.compareButton.toolTip = lacking or _("Gamma, differences and dose-volume histograms.")
+        ui.progressBar.setVisible(running)
+        ui.statusLabel.setVisible(bool(ui.statusLabel.text))
+        ui.referencePathEdit.setVisible(node is None or node.doseReference is None)
+        ui.evaluatedPathEdit.setVisible(node is None or node.doseEvaluated is None)
+        ui.structuresPathEdit.setVisible(node is None or node.doseStructures is None)
+        found = node is not None and node.doseGamma is not None
+        for widget in (ui.resultsTabs, ui.showDifferenceButton, ui.showCurvesButton):
+            widget.setVisible(found)
+        ui.showDifferenceButton.enabled = found and node.doseDifference is not None
+        ui.showCurvesButton.enabled = found and node.doseChart is not None
+        self._show_tables(node)
+
+    def poll(self) -> None:
+        """See how far the job is; in a script Slicer's timers may never fire."""
+        self._following.look()
+
+    def scene_closing(self) -> None:
+        """End the job: nothing of it comes into the scene that follows."""
+        self.close()
+        self.ui.statusLabel.text = ""
+
+    def close(self) -> None:
+        """End a job that runs."""
+        job = self._following.cancel()
+        if job is not None:
+            remove_images(job.folder.parent)
+
+    def _show_tables(self, node: Any) -> None:
+        gamma = rows_of(node.doseGamma) if node is not None else []
+        columns = ("criterion", "passing, %", "mean gamma", "voxels")
+        shown = [[row[columns[0]], *(short(row[name]) for name in columns[1:])] for row in gamma]
+        self._gamma.show(["Criterion", "Passing, %", "Mean", "Voxels"], shown)
+        rows = rows_of(node.doseMetrics) if node is not None else []
+        names = [name[:-3].upper() if name != "mean_gy" else "Mean" for name in _METRICS]
+        shown = [
+            [
+                row["structure"],
+                short(row["volume_ml"]),
+                *(short(row[f"{name} difference"], "{:+.2f}") for name in _METRICS),
+            ]
+            for row in rows
+        ]
+        self._structures.show(["Structure", "ml", *(f"Δ{name}, Gy" for name in names)], shown)
+        self.ui.resultsTabs.setTabEnabled(1, bool(rows))
+
+    def _on_compare(self, _clicked: bool = False) -> None:
+        if self.job is not None:
+            self.close()
+            self._say(_("Cancelled. What was found before is as it was."))
+            return
+        folder = None
+        try:
+            if not packages.ensure("SynthEval"):
+                return
+            folder = self._session.new_folder()
+            with slicer.util.WaitCursor():
+                job = self._start(self._parameters(), folder)
+        except UserError as error:
+            if folder is not None:
+                remove_images(folder)
+            self._say_error(error)
+            return
+        self._following.follow(job)
+        show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Comparing"))
+        self.update()
+
+    def _start(self, parameters: Any, folder: Path) -> Job:
+        self._names = {}
+        options: dict[str, Any] = {}
+        for key, node, file in (
+            ("reference", parameters.doseReference, self._paths["doseReferenceFile"]),
+            ("evaluated", parameters.doseEvaluated, self._paths["doseEvaluatedFile"]),
+        ):
+            if node is None:
+                options[key] = Path(file).absolute()
+                continue
+            options[key] = hand_over(node, new_path_in(folder, f"{key} {node.GetName()}.nrrd"))
+            self._names[options[key]] = node.GetName()
+            options["unit"] = parameters.doseUnit.lower()
+        if parameters.doseReference is not None and parameters.doseReference is parameters.doseEvaluated:
+            raise UserError(f"Both doses are {parameters.doseReference.GetName()}.", todo="Choose the other dose.")
+        if parameters.doseStructures is not None:
+            options["structures"] = folder / "structures.seg.nrrd"
+            hand_over_regions(parameters.doseStructures, options["structures"])
+            self._names[options["structures"]] = parameters.doseStructures.GetName()
+        elif self._paths["doseStructuresFile"]:
+            options["structures"] = Path(self._paths["doseStructuresFile"]).absolute()
+        options |= {
+            "threshold": round(parameters.doseThreshold, 1),
+            "local": parameters.doseLocal,
+            "output": folder / "dose.json",
+            "dvh": folder / "dvh.csv" if "structures" in options else None,
+            "difference": folder / "difference.nrrd",
+        }
+        return Job.start("dose", options, folder / "job")
+
+    def _on_look(self, job: Job) -> None:
+        show_progress(self.ui.progressBar, self.ui.statusLabel, job.progress, _("Comparing"))
+
+    def _on_end(self, job: Job) -> None:
+        parameters = self._parameters()
+        try:
+            if job.state != "done":
+                raise job_error(job.error, self._names)
+            if parameters is not None:
+                self._take(job, parameters)
+        except UserError as error:
+            self._say_error(error)
+            return
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            self._say_error(UserError("The result cannot be read.", f"{error}.", "Compare again."))
+            return
+        finally:
+            remove_images(job.folder.parent)  # patients' doses
+        lines = [html.escape(renamed(text, self._names)) for text in job.warnings]
+        said = self.ui.statusLabel.text
+        self._say("<br>".join([said, *(f"<span style='color:#b9770e'>{line}</span>" for line in lines)]))
+
+    def _take(self, job: Job, parameters: Any) -> None:
+        """Put what was found into the scene, and say the differences."""
+        content = json.loads(Path(job.options["output"]).read_text(encoding="utf-8"))
+        node = parameters.doseEvaluated
+        name = node.GetName() if node is not None else Path(job.options["evaluated"]).stem
+        gamma = content["gamma"]
+        columns: dict[str, Any] = {"criterion": list(gamma)}
+        for title, key in (("passing, %", "pass_percent"), ("mean gamma", "mean"), ("voxels", "voxels")):
+            columns[title] = [_number(found[key]) for found in gamma.values()]
+        parameters.doseGamma = fill_table(parameters.doseGamma, f"{name} gamma", columns)
+        self._take_structures(job, content["structures"], parameters, name)
+        image = sitk.ReadImage(str(job.options["difference"]))
+        if parameters.doseDifference is None:
+            parameters.doseDifference = node_from_image(image, f"{name} dose difference")
+        else:
+            update_node_from_image(parameters.doseDifference, image)
+        most = max(abs(content["largest_difference_gy"]), 0.01)
+        show_as_difference(parameters.doseDifference, most, "evaluated − reference, Gy")
+        kind = content["gamma_kind"]
+        text = _(
+            "Above {threshold:g} % of {highest:.4g} Gy: mean difference {mean:+.3g} Gy ({percent:+.2f} %), largest "
+            "{largest:+.3g} Gy; gamma {kind}."
+        ).format(
+            threshold=content["threshold_percent"],
+            highest=content["normalisation_gy"],
+            mean=content["mean_difference_gy"],
+            percent=content["mean_difference_percent"],
+            largest=content["largest_difference_gy"],
+            kind=kind,
+        )
+        self.ui.statusLabel.text = html.escape(text)
+        parameters.doseGamma.SetDescription(text)
+
+    def _take_structures(self, job: Job, found: Mapping[str, Any], parameters: Any, name: str) -> None:
+        if not found:
+            parameters.doseMetrics = parameters.doseChart = None
+            return
+        columns: dict[str, Any] = {"structure": list(found), "volume_ml": [row["volume_ml"] for row in found.values()]}
+        for metric in _METRICS:
+            for which in ("reference", "evaluated", "difference"):
+                columns[f"{metric} {which}"] = [_number(row[metric][which]) for row in found.values()]
+        parameters.doseMetrics = fill_table(parameters.doseMetrics, f"{name} structures", columns)
+        rows = list(csv.reader(Path(job.options["dvh"]).read_text(encoding="utf-8").splitlines()))
+        curves: dict[str, Any] = {
+            title: [float(value) for value in values]
+            for title, values in zip([_DOSE, *rows[0][1:]], zip(*rows[1:], strict=True), strict=True)
+        }
+        lines = []
+        for number, structure in enumerate(found):
+            colour = _COLOURS[number % len(_COLOURS)]
+            lines.append(Line(f"{structure} reference", colour, structure))
+            lines.append(Line(f"{structure} evaluated", colour, f"{structure}, evaluated", dashed=True))
+        parameters.doseChart = draw(
+            parameters.doseChart, f"{name}: dose-volume histograms", curves, lines, (_DOSE, "volume, %")
+        )
+
+    def _on_difference(self, _clicked: bool = False) -> None:
+        node = self._parameters()
+        show_over(node.doseDifference, node.doseReference, 0.8)
+        if slicer.app.layoutManager() is not None:
+            slicer.util.resetSliceViews()
+
+    def _on_curves(self, _clicked: bool = False) -> None:
+        show_chart(self._parameters().doseChart)
+
+    def _say_error(self, error: UserError) -> None:
+        self._say(error_html(error))
+        slicer.util.errorDisplay(str(error), windowTitle=_(_TITLE))
+
+    def _say(self, text: str) -> None:
+        self.ui.statusLabel.text = text
+        self.update()
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

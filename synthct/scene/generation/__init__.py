@@ -1,0 +1,1 @@
+"""Generate pairs, in LabelToCT: volumes with masks from noise, and the way between two seeds."""

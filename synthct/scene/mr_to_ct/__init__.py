@@ -1,0 +1,1 @@
+"""What MRtoCT alone has: synthesis, bulk densities, water-equivalent depth, checks, uncertainty, DICOM export."""

@@ -1,0 +1,1 @@
+"""Step 2 of LabelToCT: nodules planted by a click, previewed, listed, undone."""

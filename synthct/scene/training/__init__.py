@@ -1,0 +1,1 @@
+"""The section "Training": cases, recipe, the run and its curves."""

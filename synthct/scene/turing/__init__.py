@@ -1,0 +1,1 @@
+"""SynthEval: the visual Turing test."""

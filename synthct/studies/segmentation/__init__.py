@@ -1,0 +1,1 @@
+"""Whether a segmentation network gets better with synthetic data."""

@@ -1,0 +1,1 @@
+"""Label maps with planted nodules and their CTs, volume by volume."""

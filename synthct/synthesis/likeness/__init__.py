@@ -1,0 +1,1 @@
+"""Whether an input is like what a model was trained on."""

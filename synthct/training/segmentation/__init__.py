@@ -1,0 +1,1 @@
+"""A segmentation network learns on patches of CTs."""
