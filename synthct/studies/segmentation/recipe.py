@@ -22,7 +22,7 @@ from synthct.overrides import override
 from synthct.recipe import plain_yaml
 from synthct.training.segmentation.settings import SegmentationTraining
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 UNKNOWN = "unknown"
 """In place of a run: it is not known what the model that made a set was trained on."""
 Count = int | Literal["all"]
