@@ -17,7 +17,7 @@ import monai.networks.nets  # noqa: F401  (no life shall import it)
 
 from synthct.__main__ import main
 from synthct.commands import experiment  # noqa: F401
-from synthct.studies import experiment_report  # noqa: F401
+from synthct.studies.segmentation import report  # noqa: F401
 from synthct.training import reporting
 
 reporting.SHORTEST_S = reporting.LONGEST_S = 0.0  # every iteration is told, so that a life can be ended at any

@@ -92,7 +92,7 @@ def test_killed_it_goes_on(model, tmp_path):
     out = tmp_path / "out"
     program = (
         "import os, signal, sys\n"
-        "from synthct.synthesis import generate\n"
+        "from synthct.synthesis.generation import generate\n"
         "write = generate.write_image\n"
         "def die(image, path, **options):\n"
         "    if path.name == 'pair_00002.nii.gz' and path.parent.name == 'masks':\n"
