@@ -110,6 +110,7 @@ def test_interrupting_gives_130(tmp_path):
         [sys.executable, "-m", "synthct", "worker", "--folder", str(tmp_path / "worker")],
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "worker" / "lock").exists() and child.poll() is None and time.monotonic() < deadline:
