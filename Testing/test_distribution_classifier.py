@@ -1,5 +1,6 @@
 """A network that learns the classes of a cohort: trained, judged on held-out cases, kept with a card, refused."""
 
+import copy
 import dataclasses
 import json
 
@@ -160,6 +161,25 @@ def test_other_methods_and_verbs_refuse_what_tells_classes(run):
     image = ball_in_noise(0, 0.5)[0]
     with pytest.raises(UserError, match="gives no HU"):
         translate(image, load_model(run), device="cpu")
+
+
+def test_a_step_by_hand():
+    method = build_method(load_recipe("synthct-features-resnet", {**TINY, "label_smoothing": 0.0}))
+    images, classes = torch.randn(4, 1, 32, 32, 32), torch.tensor([0, 1, 1, 0])
+    method.networks.train()
+    with torch.no_grad():
+        scores = copy.deepcopy(method.networks["classifier"])(images)
+    seen = {}
+
+    def update(name, loss):
+        seen[name] = loss
+        loss.backward()
+
+    losses = method.training_step({"target": images, "class": classes}, update, 0.0)
+    expected = -torch.log_softmax(scores, dim=1)[torch.arange(4), classes].mean()
+    assert seen.keys() == {"classifier"} and losses["cross_entropy"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses["accuracy"].item() == (scores.argmax(1) == classes).float().mean().item()
+    assert all(weight.grad is not None for weight in method.networks.parameters())
 
 
 def test_dry_run_of_the_preset_needs_no_cohort():

@@ -358,10 +358,12 @@ ALL = {
 
 FROM_NOISE = {"dcgan", "vanilla-gan", "noise-wgan", "stylegan2", "fastgan", "ha-gan"}
 """They take latents in place of an image: tested in files of their own."""
+OF_CLASSES = {"classification"}
+"""In `test_distribution_classifier.py`."""
 
 
 def test_every_method_is_tested():
-    assert set(METHODS) == set(ALL) | FROM_NOISE
+    assert set(METHODS) == set(ALL) | FROM_NOISE | OF_CLASSES
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
