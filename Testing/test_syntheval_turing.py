@@ -134,11 +134,14 @@ def test_a_rater_goes_on_where_they_stopped(slicer_host, window, folders, tmp_pa
     prepare_test(find_sources(folders / "real"), find_sources(folders / "generated"), tmp_path / "test", 2)
     ui = window.turing.ui
     parts = add_pair()
-    window.pair._views.show(parts["reference"], parts["synthetic"], None)
-    begin(window, tmp_path / "test", "Anna")
     manager = slicer.app.layoutManager()
+    green = manager.sliceWidget("Green").mrmlSliceNode()
+    green.SetOrientation("Coronal")
+    window.pair._views.show(parts["reference"], parts["synthetic"], None)
+    assert green.GetOrientation() == "Axial"
+    begin(window, tmp_path / "test", "Anna")
     assert manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView  # the views are for the item alone
-    assert manager.sliceWidget("Green").mrmlSliceNode().GetOrientation() == "Coronal"
+    assert green.GetOrientation() == "Coronal"
     ui.ratingSlider.sliderDown = True
     ui.ratingSlider.sliderDown = False  # pressed where it is: five
     assert read_answers(tmp_path / "test", "Anna")["001"].rating == 5
