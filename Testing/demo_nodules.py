@@ -25,11 +25,11 @@ from synthct.labels.classes import read_class_table
 from synthct.recipe import load_recipe
 from synthct.volumes.lookup import IntensityLookup
 
-UNET, STEPS = "demo-labels-unet", 400
+UNET, STEPS = "demo-labels-unet", 1000
 NODULE, OUTSIDE = 5, 6
 NODULE_MM3 = 5947
 """Of LIDC-IDRI-0001's nodule at an agreement of 75 %; its XML file gives the same voxels."""
-TO_LOOKUP = 1.0
+TO_LOOKUP = 0.95
 """Of the look-up's error on the unseen CT the network may have this share at most."""
 TISSUE_HU = (-150, 250)
 """Between these the planted nodule's core must lie: neither lung nor bone."""
@@ -113,7 +113,7 @@ def _write_recipe(path, steps, spacing, width, size):
     content["preparation"] |= {"spacing": list(spacing)}
     content["data"] |= {"size": list(size), "neighbours": 1}
     content["networks"]["generator"]["width"] = width
-    content["training"] |= {"steps": steps, "steps_per_epoch": max(steps // 2, 1), "patience": None, "ema": 0.97}
+    content["training"] |= {"steps": steps, "steps_per_epoch": max(steps // 2, 1), "patience": None, "ema": 0.99}
     content["training"] |= {"batch": 4}
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
