@@ -20,7 +20,8 @@ Mask = NDArray[np.bool_]
 
 def mae(reference: Array, synthetic: Array, mask: Mask | None = None) -> float:
     """Mean absolute error in HU over the mask, not clipped (SynthRAD, section F). Arrays are z, y, x."""
-    return float(np.abs(_difference(reference, synthetic, mask)).mean())
+    difference = _difference(reference, synthetic, mask)
+    return float(np.abs(difference, out=difference).mean())
 
 
 def mean_error(reference: Array, synthetic: Array, mask: Mask | None = None) -> float:
@@ -73,4 +74,6 @@ def _difference(
         raise ValueError("the mask is empty")
     if clip is not None:
         first, second = np.clip(first, *clip), np.clip(second, *clip)
-    return second.astype(np.float64).ravel() - first.astype(np.float64).ravel()
+    difference = second.astype(np.float64).ravel()
+    difference -= first.ravel()
+    return difference
