@@ -12,7 +12,7 @@ from urllib.parse import quote
 from synthct import __version__
 from synthct.evaluation.page import Marked, bullets, heading, page, paragraph, table
 from synthct.evaluation.pair_list import ListedPair
-from synthct.evaluation.pair_report import number_text, without_nan
+from synthct.evaluation.plain_values import number_text, without_nan
 from synthct.evaluation.region_scores import DEFINITIONS as REGION_DEFINITIONS
 from synthct.evaluation.report import DEFINITIONS
 from synthct.evaluation.statistics import DEFINITIONS as STATISTICS

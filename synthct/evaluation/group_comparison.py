@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from synthct.errors import UserError
+from synthct.evaluation.plain_values import number_text, without_nan
 from synthct.evaluation.score_table import Row, ScoreTable, number
 from synthct.evaluation.statistics import DEFINITIONS, PairedTest, Summary, compare_paired, holm, summarise
 
@@ -43,7 +43,7 @@ class GroupComparison:
             "units": self.units,
             "notes": self.notes,
             "summaries": [
-                {"stratum": stratum, "group": group, "score": score, **_plain(dataclasses.asdict(summary))}
+                {"stratum": stratum, "group": group, "score": score, **without_nan(dataclasses.asdict(summary))}
                 for (stratum, group, score), summary in self.summaries.items()
             ],
             "comparisons": [
@@ -51,8 +51,8 @@ class GroupComparison:
                     "stratum": each.stratum,
                     "group": each.group,
                     "score": each.score,
-                    **_plain(dataclasses.asdict(each.test)),
-                    **{f"{name}_holm": _json(p) for name, p in each.holm.items()},
+                    **without_nan(dataclasses.asdict(each.test)),
+                    **{f"{name}_holm": without_nan(p) for name, p in each.holm.items()},
                 }
                 for each in self.comparisons
             ],
@@ -134,8 +134,8 @@ def as_markdown(result: GroupComparison) -> str:
     for (stratum, group, score), each in result.summaries.items():
         low, high = each.ci95_normal
         lines.append(
-            f"| {_named(group, stratum)} | {score} | {each.n} | {_text(each.mean)} ± {_text(each.sd_sample)} | "
-            f"{_text(each.median)} | {_text(low)} to {_text(high)} |"
+            f"| {_named(group, stratum)} | {score} | {each.n} | {number_text(each.mean)} ± "
+            f"{number_text(each.sd_sample)} | {number_text(each.median)} | {number_text(low)} to {number_text(high)} |"
         )
     lines += [
         "",
@@ -145,9 +145,9 @@ def as_markdown(result: GroupComparison) -> str:
     for one in result.comparisons:
         test = one.test
         lines.append(
-            f"| {_named(one.group, one.stratum)} | {one.score} | {test.n} | {_text(test.difference)} | "
-            f"{_text(test.p_t)} | {_text(one.holm['p_t'])} | {_text(test.p_wilcoxon)} | "
-            f"{_text(one.holm['p_wilcoxon'])} | {_text(test.effect_dz)} |"
+            f"| {_named(one.group, one.stratum)} | {one.score} | {test.n} | {number_text(test.difference)} | "
+            f"{number_text(test.p_t)} | {number_text(one.holm['p_t'])} | {number_text(test.p_wilcoxon)} | "
+            f"{number_text(one.holm['p_wilcoxon'])} | {number_text(test.effect_dz)} |"
         )
     return "\n".join([*lines, "", *result.notes]).rstrip() + "\n"
 
@@ -178,19 +178,3 @@ def _number(row: Row, column: str, table: ScoreTable) -> float:
 
 def _named(group: str, stratum: str) -> str:
     return f"{group} ({stratum})" if stratum else group
-
-
-def _text(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.4g}"
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _json(value) for name, value in values.items()}
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_json(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from synthct.errors import UserError
 from synthct.evaluation.mask_scores import DEFINITIONS, definitions, mask_scores
+from synthct.evaluation.plain_values import without_nan
 from synthct.evaluation.statistics import summarise
 from synthct.volumes.geometry import array_of, require_same_grid
 from synthct.volumes.read import read_image
@@ -78,7 +79,7 @@ def summary(rows: Sequence[Mapping[str, Any]], tolerance_mm: float, seed: int = 
         "patients": len(rows),
         "with_a_lesion": len(groups["patients with a lesion"]),
         "scores": {
-            group: {name: _plain(asdict(summarise([row[name] for row in chosen], seed))) for name in DEFINITIONS}
+            group: {name: without_nan(asdict(summarise([row[name] for row in chosen], seed))) for name in DEFINITIONS}
             for group, chosen in groups.items()
         },
         "definitions": definitions(tolerance_mm),
@@ -118,14 +119,3 @@ def _is_image(path: Path) -> bool:
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    def json_value(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [json_value(each) for each in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return None if math.isnan(value) else str(value)
-        return value
-
-    return {name: json_value(value) for name, value in values.items()}

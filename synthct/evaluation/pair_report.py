@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from synthct.evaluation import curves, region_scores
 from synthct.evaluation.page import bullets, heading, page, paragraph, picture, table
 from synthct.evaluation.pair import Pair
 from synthct.evaluation.pair_pictures import curves_picture, histogram_picture, profile_picture, slices_picture
+from synthct.evaluation.plain_values import number_text, without_nan
 from synthct.evaluation.report import DEFINITIONS, Scores, scores_of
 from synthct.volumes.segments import Segments
 
@@ -115,19 +115,3 @@ def pair_page(found: Evaluation, title: str, sources: Mapping[str, str]) -> str:
         parts.append(bullets(f"{name}: {text}" for name, text in region_scores.DEFINITIONS.items()))
     parts += [heading("Definitions"), bullets(f"{name}: {text}" for name, text in curves.DEFINITIONS.items())]
     return page(title, parts)
-
-
-def number_text(value: float | None) -> str:
-    """A score as a reader wants it: four digits, a dash where it is not defined."""
-    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
-
-
-def without_nan(value: Any) -> Any:
-    """Return plain JSON values: NaN as None, infinity as the text "inf"."""
-    if isinstance(value, dict):
-        return {name: without_nan(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value

@@ -19,6 +19,7 @@ from synthct.errors import UserError
 from synthct.evaluation.artefacts import BORDER_MM, checkerboard_ratio, diversity, slice_jump
 from synthct.evaluation.image_scores import SYNTHRAD_2023, SYNTHRAD_2025, dice, mae, mean_error, psnr, tissue_mask
 from synthct.evaluation.pair import Pair, make_pair
+from synthct.evaluation.plain_values import without_nan
 from synthct.evaluation.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
 from synthct.volumes.geometry import array_of, axial_order, axial_view, require_same_grid, resample_onto
 from synthct.volumes.hu import TISSUES
@@ -69,7 +70,7 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """Scores by name, and the definition of each; NaN as None, infinity as the text "inf"."""
         return {
-            **{name: _json_number(value) for name, value in self.values.items()},
+            **{name: without_nan(value) for name, value in self.values.items()},
             "region": self.region,
             "voxels": self.voxels,
             "notes": self.notes,
@@ -212,9 +213,3 @@ def _write(path: Path, text: str) -> None:
         write_whole(path, text)
     except OSError as error:
         raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
-
-
-def _json_number(value: float) -> float | str | None:
-    if math.isnan(value):
-        return None
-    return value if math.isfinite(value) else "inf"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from synthct.errors import UserError
+from synthct.evaluation.plain_values import without_nan
 from synthct.evaluation.ratings import DEFINITIONS, agreement, discrimination
 from synthct.turing_folder import FORMAT, ITEMS, KEY, TEST, open_test, raters, read_answers
 from synthct.volumes.geometry import Grid, array_of, grid_of, require_same_grid, resample_onto, to_axial
@@ -161,7 +161,7 @@ def score_test(folder: Path) -> dict[str, Any]:
         ratings = np.array([[found[name] for found in table.values()] for name in shared])
         content["mean of raters"] = _told(dict(zip(shared, ratings.mean(1).tolist(), strict=True)), key)
         content["agreement"] = asdict(agreement(ratings))
-    result: dict[str, Any] = _plain(content)
+    result: dict[str, Any] = without_nan(content)
     return result
 
 
@@ -262,11 +262,3 @@ def _told(ratings: Mapping[str, float], key: Mapping[str, Mapping[str, Any]]) ->
     real = [rating for item, rating in ratings.items() if key[item]["real"]]
     generated = [rating for item, rating in ratings.items() if not key[item]["real"]]
     return asdict(discrimination(real, generated))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,22 @@
+"""Numbers for readers and for JSON, which knows neither NaN nor infinity."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def without_nan(value: Any) -> Any:
+    """Return plain JSON values: NaN as None, infinity as the text "inf"."""
+    if isinstance(value, dict):
+        return {name: without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def number_text(value: float | None) -> str:
+    """A score as a reader wants it: four digits, a dash where it is not defined."""
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
