@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from synthct.data.cohort import read_cohort
-from synthct.evaluation.image_scores import mae
+from synthct.evaluation.images.voxelwise import mae
 from synthct.labels.classes import read_class_table
 from synthct.recipe import load_recipe
 from synthct.volumes.lookup import IntensityLookup

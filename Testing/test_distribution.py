@@ -13,9 +13,9 @@ from test_distribution_classifier import TINY, ball_in_noise, balls
 
 from synthct.__main__ import main
 from synthct.data.cohort import write_cohort
-from synthct.evaluation import embedding
-from synthct.evaluation.distribution import frechet_distance, kernel_distance
-from synthct.evaluation.distribution_scores import DRAWS, Rows, compare_sets, in_their_span, in_words
+from synthct.evaluation.distribution import embedding
+from synthct.evaluation.distribution.distances import frechet_distance, kernel_distance
+from synthct.evaluation.distribution.scores import DRAWS, Rows, compare_sets, in_their_span, in_words
 from synthct.methods.registry import build_method
 from synthct.networks.resnet_classifier import resnet_classifier
 from synthct.recipe import load_recipe

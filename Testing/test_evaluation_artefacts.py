@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from test_command_line import synthct
 
 from synthct.errors import UserError
-from synthct.evaluation.artefacts import checkerboard, checkerboard_ratio, diversity, slice_jump
-from synthct.evaluation.report import DEFINITIONS, score_arrays, score_diversity, score_pair
+from synthct.evaluation.images.artefacts import checkerboard, checkerboard_ratio, diversity, slice_jump
+from synthct.evaluation.images.scores import DEFINITIONS, score_arrays, score_diversity, score_pair
 from synthct.scene.cards import SCORES
 
 SHAPE = (24, 48, 52)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from synthct.evaluation.calibration import BINS, WIDTHS, calibration, normal_coverage
-from synthct.evaluation.calibration_plot import write_calibration_plot
+from synthct.evaluation.uncertainty.calibration import BINS, WIDTHS, calibration, normal_coverage
+from synthct.evaluation.uncertainty.calibration_plot import write_calibration_plot
 
 DEVIATION = np.random.default_rng(0).uniform(5, 80, 400_000)
 ERROR = np.random.default_rng(1).normal(0, DEVIATION)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from synthct.evaluation.distribution import (
+from synthct.evaluation.distribution.distances import (
     FeatureStatistics,
     frechet_distance,
     inception_score,

@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from synthct.errors import UserError
-from synthct.evaluation.dose_scores import dose_metrics, dose_volume, structure_doses
-from synthct.evaluation.gamma import gamma
+from synthct.evaluation.dose.gamma import gamma
+from synthct.evaluation.dose.scores import dose_metrics, dose_volume, structure_doses
 from synthct.volumes.dose import read_dose
 from synthct.volumes.segments import read_segments
 

@@ -11,8 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from synthct.errors import UserError
-from synthct.evaluation.mask_report import mask_pairs, score_masks
-from synthct.evaluation.mask_scores import DEFINITIONS, mask_scores
+from synthct.evaluation.masks.report import mask_pairs, score_masks
+from synthct.evaluation.masks.scores import DEFINITIONS, mask_scores
 
 SPACING = (0.5, 1.0, 2.0)
 

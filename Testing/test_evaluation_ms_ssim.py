@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from synthct.evaluation.ms_ssim import LARGEST, WEIGHTS, mean_pairwise_ms_ssim, ms_ssim, pyramid, small
+from synthct.evaluation.distribution.ms_ssim import LARGEST, WEIGHTS, mean_pairwise_ms_ssim, ms_ssim, pyramid, small
 
 
 def smooth(shape, seed, sigma=2.0):

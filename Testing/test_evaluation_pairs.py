@@ -11,10 +11,10 @@ import pytest
 import SimpleITK as sitk
 
 from synthct.errors import UserError
-from synthct.evaluation.curves import HISTOGRAM_BINS, bone_curve, joint_histogram, line_profile, slice_curve
-from synthct.evaluation.pair import make_pair
-from synthct.evaluation.pair_list import read_pairs
-from synthct.evaluation.region_scores import error_map, score_regions
+from synthct.evaluation.images.curves import HISTOGRAM_BINS, bone_curve, joint_histogram, line_profile, slice_curve
+from synthct.evaluation.images.pair import make_pair
+from synthct.evaluation.images.pair_list import read_pairs
+from synthct.evaluation.images.regions import error_map, score_regions
 from synthct.volumes.segments import read_segments
 
 UPSIDE_DOWN = (1, 0, 0, 0, -1, 0, 0, 0, -1)

@@ -7,9 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from synthct.errors import UserError
-from synthct.evaluation.image_scores import dice, mae, mean_error, psnr, tissue_mask
-from synthct.evaluation.report import score_arrays, score_pair, write_csv, write_json
-from synthct.evaluation.structural import msssim_synthrad2025, ssim_synthrad2023
+from synthct.evaluation.images.scores import score_arrays, score_pair, write_csv
+from synthct.evaluation.images.structural import msssim_synthrad2025, ssim_synthrad2023
+from synthct.evaluation.images.voxelwise import dice, mae, mean_error, psnr, tissue_mask
+from synthct.evaluation.plain_values import write_json
 
 
 @pytest.fixture(scope="module")

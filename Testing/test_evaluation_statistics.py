@@ -12,9 +12,9 @@ import pytest
 from scipy import stats
 
 from synthct.errors import UserError
-from synthct.evaluation.group_comparison import compare_groups
-from synthct.evaluation.score_table import read_score_table
-from synthct.evaluation.statistics import compare_paired, holm, summarise
+from synthct.evaluation.statistics.groups import compare_groups
+from synthct.evaluation.statistics.summary import compare_paired, holm, summarise
+from synthct.evaluation.statistics.table import read_score_table
 
 PUBLISHED = Path(__file__).parent / "published" / "lidc_segmentation_scores.csv"
 SCORES = ("sensitivity_percent", "dice_percent", "f2_percent")

@@ -11,8 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from synthct.errors import UserError
-from synthct.evaluation.ratings import agreement, discrimination
-from synthct.evaluation.turing_test import find_sources, prepare_test, score_test
+from synthct.evaluation.raters.ratings import agreement, discrimination
+from synthct.evaluation.raters.turing_test import find_sources, prepare_test, score_test
 from synthct.turing_folder import open_test, raters, read_answers, save_answer
 
 RATERS = ("MD 1", "Radiologist", "MD 2")

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from phantoms import phantom_pair
 
 from synthct.errors import UserError
-from synthct.evaluation.water_equivalent import (
+from synthct.evaluation.dose.water_equivalent import (
     beam_direction,
     body_centre,
     common_body,
@@ -129,7 +129,7 @@ def test_rays_computed_in_slabs_are_the_same(monkeypatch):
     density = sampled(slab, (3.0, 2.0, 2.5), OBLIQUE)
     body = density > 0.5
     whole = path_difference(density, density, body, 20)
-    monkeypatch.setattr("synthct.evaluation.water_equivalent._SLAB_VOXELS", 1)
+    monkeypatch.setattr("synthct.evaluation.dose.water_equivalent._SLAB_VOXELS", 1)
     np.testing.assert_allclose(path_difference(density, density, body, 20).reference_mm, whole.reference_mm, atol=1e-3)
 
 

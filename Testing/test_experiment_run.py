@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from synthct.__main__ import main
 from synthct.errors import UserError
-from synthct.evaluation.mask_scores import mask_scores
-from synthct.evaluation.score_table import read_score_table
+from synthct.evaluation.masks.scores import mask_scores
+from synthct.evaluation.statistics.table import read_score_table
 from synthct.locks import Claim
 from synthct.studies.segmentation.experiment import Experiment
 from synthct.studies.segmentation.recipe import load_experiment

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import softplus
 
 from synthct.errors import UserError
-from synthct.evaluation.image_statistics import image_statistics, statistics_distance
+from synthct.evaluation.distribution.image_statistics import image_statistics, statistics_distance
 from synthct.methods.noise import draw_latents, latent_shape_of
 from synthct.methods.registry import build_method
 from synthct.recipe import load_recipe

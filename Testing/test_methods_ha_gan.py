@@ -16,7 +16,7 @@ from test_methods_steps import NoUpdate, PlainUpdate
 
 from synthct.data.phantom_pairs import phantom_pair
 from synthct.errors import UserError
-from synthct.evaluation.distribution import frechet_distance
+from synthct.evaluation.distribution.distances import frechet_distance
 from synthct.methods.noise import draw_latents
 from synthct.methods.registry import build_method
 from synthct.networks.ha_gan import HAGANGenerator, Measures

@@ -9,7 +9,7 @@ from test_methods_steps import NoUpdate, PlainUpdate
 from torch import nn
 
 from synthct.errors import UserError
-from synthct.evaluation.image_statistics import image_statistics, statistics_distance
+from synthct.evaluation.distribution.image_statistics import image_statistics, statistics_distance
 from synthct.methods.lipschitz import gradient_penalty
 from synthct.methods.noise import draw_latents, latent_shape_of
 from synthct.methods.registry import build_method

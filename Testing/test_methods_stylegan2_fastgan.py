@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from synthct.errors import UserError
-from synthct.evaluation.distribution import frechet_distance
+from synthct.evaluation.distribution.distances import frechet_distance
 from synthct.methods import diff_augment
 from synthct.methods.adaptive_augment import OPERATIONS, DiscriminatorAugmentation
 from synthct.methods.noise import draw_latents

@@ -14,7 +14,7 @@ from synthesis_models import TINY_CARD
 from synthct.__main__ import main
 from synthct.data.cohort import Cohort, read_cohort
 from synthct.errors import UserError
-from synthct.evaluation.report import score_pair
+from synthct.evaluation.images.scores import score_pair
 from synthct.networks.registry import build_network
 from synthct.studies.commissioning import commission, verify, water_scores
 from synthct.studies.tolerances import Criterion, judge, read_tolerances, template
@@ -137,7 +137,7 @@ def test_criteria_are_judged_by_their_statistic():
 
 
 def test_no_ray_gives_no_score():
-    from synthct.evaluation.water_equivalent import PathDifference
+    from synthct.evaluation.dose.water_equivalent import PathDifference
 
     nowhere = np.full((2, 2), np.nan)
     assert all(map(math.isnan, water_scores([PathDifference(0, nowhere, nowhere, (1, 1))]).values()))

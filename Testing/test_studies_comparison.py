@@ -11,7 +11,7 @@ from training_recipes import tiny_cohort, tiny_recipe
 from synthct.__main__ import main
 from synthct.data.cohort import read_cohort
 from synthct.errors import UserError
-from synthct.evaluation.report import score_arrays
+from synthct.evaluation.images.scores import score_arrays
 from synthct.studies.baselines import constant_ct, interpolated_slices
 from synthct.studies.comparison import (
     CONSTANT,

@@ -12,7 +12,7 @@ from training_recipes import tiny_cohort, tiny_recipe
 from synthct.__main__ import main
 from synthct.data.cache import open_cache
 from synthct.errors import UserError
-from synthct.evaluation.body_content import body_content
+from synthct.evaluation.images.body_content import body_content
 from synthct.methods.registry import build_method
 from synthct.networks.registry import build_network
 from synthct.studies.patient_qa import examine

@@ -129,7 +129,7 @@ def test_two_raters_through_the_window(slicer_host, window, folders, tmp_path):
 def test_a_rater_goes_on_where_they_stopped(slicer_host, window, folders, tmp_path):
     import slicer
 
-    from synthct.evaluation.turing_test import find_sources, prepare_test
+    from synthct.evaluation.raters.turing_test import find_sources, prepare_test
 
     prepare_test(find_sources(folders / "real"), find_sources(folders / "generated"), tmp_path / "test", 2)
     ui = window.turing.ui

@@ -18,7 +18,7 @@ from synthct.data.cohort import write_cohort
 from synthct.data.noise_batches import NoiseBatches
 from synthct.data.split import Split
 from synthct.errors import UserError
-from synthct.evaluation.image_statistics import image_statistics, statistics_distance
+from synthct.evaluation.distribution.image_statistics import image_statistics, statistics_distance
 from synthct.events import read_events
 from synthct.methods.dcgan import DCGAN
 from synthct.studies.comparison import compare

@@ -23,8 +23,8 @@ from bench_memory import _highest
 from record import write_result
 from scipy import linalg
 
-from synthct.evaluation.distribution import frechet_distance
-from synthct.evaluation.distribution_scores import in_their_span
+from synthct.evaluation.distribution.distances import frechet_distance
+from synthct.evaluation.distribution.scores import in_their_span
 
 SHAPE = (96, 256, 256)
 FEW, MANY = 3, 12

@@ -23,11 +23,11 @@ from bench_memory import _highest
 from record import write_result
 from scipy.ndimage import uniform_filter
 
-from synthct.evaluation.gamma import gamma
-from synthct.evaluation.image_scores import mae
-from synthct.evaluation.pair import make_pair
-from synthct.evaluation.report import scores_of
-from synthct.evaluation.structural import SCALE_WEIGHTS, msssim_synthrad2025, ssim_synthrad2023
+from synthct.evaluation.dose.gamma import gamma
+from synthct.evaluation.images.pair import make_pair
+from synthct.evaluation.images.scores import scores_of
+from synthct.evaluation.images.structural import SCALE_WEIGHTS, msssim_synthrad2025, ssim_synthrad2023
+from synthct.evaluation.images.voxelwise import mae
 from synthct.volumes.read import read_image
 
 LARGE = (300, 512, 512)
@@ -105,7 +105,7 @@ def _gamma_ratio() -> float:
     """Ours with its reading of grids, against pymedphys called with the same arrays and options."""
     import pymedphys
 
-    from synthct.evaluation.gamma import CAP, _interpolation
+    from synthct.evaluation.dose.gamma import CAP, _interpolation
 
     z, y, x = np.mgrid[: DOSE[0], : DOSE[1], : DOSE[2]].astype(np.float64)
     dose = 60 * np.exp(-(((z - 15) / 9) ** 2 + ((y - 30) / 15) ** 2 + ((x - 30) / 15) ** 2))

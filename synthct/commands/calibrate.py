@@ -42,9 +42,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.data.cohort import read_cohort
     from synthct.data.split import read_split
-    from synthct.evaluation.calibration import DEFINITIONS, calibration
-    from synthct.evaluation.calibration_plot import write_calibration_plot
-    from synthct.evaluation.report import write_json
+    from synthct.evaluation.plain_values import write_json
+    from synthct.evaluation.uncertainty.calibration import DEFINITIONS, calibration
+    from synthct.evaluation.uncertainty.calibration_plot import write_calibration_plot
     from synthct.synthesis.model_file import load_model
     from synthct.synthesis.uncertainty.calibration_file import store_calibration, stored_calibration
     from synthct.synthesis.uncertainty.known_errors import known_errors

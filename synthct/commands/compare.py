@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.commands.recipe_options import overrides_from
     from synthct.data.cohort import read_cohort
     from synthct.data.split import folds
-    from synthct.evaluation.report import write_json
+    from synthct.evaluation.plain_values import write_json
     from synthct.recipe import load_recipe
     from synthct.studies.comparison import LOOKUP, by_folds, compare, held_out
     from synthct.studies.table import markdown, summary

@@ -48,8 +48,8 @@ def run(options: argparse.Namespace, events: Events) -> None:
     if options.ray_spacing is not None and not options.ray_spacing > 0:
         raise UserError(f"--ray-spacing {options.ray_spacing} cannot be used.", "It must be above 0 mm.")
 
-    from synthct.evaluation.depth_report import compare_depths
-    from synthct.evaluation.report import write_json
+    from synthct.evaluation.dose.depth_report import compare_depths
+    from synthct.evaluation.plain_values import write_json
     from synthct.volumes.density import SHIPPED, read_density_table
     from synthct.volumes.geometry import array_of
     from synthct.volumes.hu import TISSUES

@@ -63,9 +63,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
     _check(options)
 
     from synthct import __version__
-    from synthct.evaluation.distribution_report import distribution_page
-    from synthct.evaluation.distribution_scores import DEFINITIONS, NOT_COMPARED, Rows, compare_sets, in_words
-    from synthct.evaluation.report import write_json
+    from synthct.evaluation.distribution.report import distribution_page
+    from synthct.evaluation.distribution.scores import DEFINITIONS, NOT_COMPARED, Rows, compare_sets, in_words
+    from synthct.evaluation.plain_values import write_json
     from synthct.synthesis.device import choose_device
     from synthct.synthesis.feature_models import open_features
     from synthct.synthesis.feature_set import features_of, field_of_view_note, open_set, repeated, require_apart
@@ -184,7 +184,7 @@ def _places(
     """Return the picture of all samples on a plane and how it was made."""
     import numpy as np
 
-    from synthct.evaluation.embedding import chosen_points, draw_embedding, embed
+    from synthct.evaluation.distribution.embedding import chosen_points, draw_embedding, embed
 
     both = np.concatenate([a, b])
     sets = ["real"] * len(a) + ["synthetic"] * len(b)

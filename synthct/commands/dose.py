@@ -58,9 +58,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, events: Events) -> None:
     import SimpleITK as sitk
 
-    from synthct.evaluation.dose_scores import DEFINITIONS, difference_scores
-    from synthct.evaluation.gamma import CRITERIA, gamma
-    from synthct.evaluation.report import write_json
+    from synthct.evaluation.dose.gamma import CRITERIA, gamma
+    from synthct.evaluation.dose.scores import DEFINITIONS, difference_scores
+    from synthct.evaluation.plain_values import write_json
     from synthct.volumes.dose import read_dose
     from synthct.volumes.geometry import image_from_array
     from synthct.volumes.write import write_image
@@ -184,7 +184,7 @@ def _dose_volumes(
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     import numpy as np
 
-    from synthct.evaluation.dose_scores import BINS, compared, dose_metrics, dose_volume, structure_doses
+    from synthct.evaluation.dose.scores import BINS, compared, dose_metrics, dose_volume, structure_doses
 
     pairs = {name: structure_doses(reference.image, evaluated.image, mask, name) for name, mask in structures}
     most = max([float(max(first.max(), second.max())) for first, second, _ in pairs.values()], default=highest)
@@ -198,7 +198,7 @@ def _dose_volumes(
 
 
 def _write_curves(options: argparse.Namespace, doses: Any, curves: dict[str, Any]) -> None:
-    from synthct.evaluation.dose_plot import draw_dose_volumes, write_dose_volumes
+    from synthct.evaluation.dose.plot import draw_dose_volumes, write_dose_volumes
 
     if options.dvh:
         write_dose_volumes(options.dvh, doses, curves)

@@ -10,9 +10,9 @@ from synthct.errors import UserError
 from synthct.events import Events
 
 if TYPE_CHECKING:
-    from synthct.evaluation.pair import Pair
-    from synthct.evaluation.pair_list import ListedPair
-    from synthct.evaluation.pair_report import Evaluation
+    from synthct.evaluation.images.pair import Pair
+    from synthct.evaluation.images.pair_list import ListedPair
+    from synthct.evaluation.images.pair_report import Evaluation
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -101,10 +101,11 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
 
 def _evaluate_one(options: argparse.Namespace, events: Events) -> None:
-    from synthct.evaluation.pair_list import ListedPair
-    from synthct.evaluation.pair_report import pair_page
-    from synthct.evaluation.region_scores import error_map
-    from synthct.evaluation.report import score_diversity, write_csv, write_json
+    from synthct.evaluation.images.pair_list import ListedPair
+    from synthct.evaluation.images.pair_report import pair_page
+    from synthct.evaluation.images.regions import error_map
+    from synthct.evaluation.images.scores import score_diversity, write_csv
+    from synthct.evaluation.plain_values import write_json
     from synthct.volumes.read import read_image
     from synthct.volumes.write import check_output, write_image
     from synthct.whole_file import write_whole
@@ -149,10 +150,10 @@ def _evaluate_one(options: argparse.Namespace, events: Events) -> None:
 
 
 def _evaluate_cohort(options: argparse.Namespace, events: Events) -> None:
-    from synthct.evaluation.cohort_report import cohort_page, cohort_summary, regions_csv, scores_csv
-    from synthct.evaluation.pair_list import read_pairs
-    from synthct.evaluation.pair_report import pair_page
-    from synthct.evaluation.report import write_json
+    from synthct.evaluation.images.cohort_report import cohort_page, cohort_summary, regions_csv, scores_csv
+    from synthct.evaluation.images.pair_list import read_pairs
+    from synthct.evaluation.images.pair_report import pair_page
+    from synthct.evaluation.plain_values import write_json
     from synthct.whole_file import write_whole
 
     folder = options.output
@@ -188,8 +189,8 @@ def _evaluated(
     listed: ListedPair, options: argparse.Namespace, line: tuple[list[float], list[float]] | None
 ) -> Evaluation:
     """Read one case and measure everything on it."""
-    from synthct.evaluation.pair import make_pair
-    from synthct.evaluation.pair_report import evaluate_pair
+    from synthct.evaluation.images.pair import make_pair
+    from synthct.evaluation.images.pair_report import evaluate_pair
     from synthct.volumes.body import body_mask
     from synthct.volumes.read import read_image
     from synthct.volumes.segments import read_segments

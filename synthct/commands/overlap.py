@@ -26,8 +26,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
-    from synthct.evaluation.mask_report import as_csv, mask_pairs, score_masks, summary
-    from synthct.evaluation.report import write_json
+    from synthct.evaluation.masks.report import as_csv, mask_pairs, score_masks, summary
+    from synthct.evaluation.plain_values import write_json
     from synthct.whole_file import write_whole
 
     for path in (options.output, options.summary):

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     if not options.void_ml > 0:
         raise UserError(f"--void-ml {options.void_ml:g} cannot be used.", "It must be above 0 ml.")
 
-    from synthct.evaluation.report import write_json
+    from synthct.evaluation.plain_values import write_json
     from synthct.studies.patient_qa import examine
     from synthct.studies.patient_qa_report import sentence, write_qa_page
     from synthct.studies.seal import file_sha256, software

@@ -41,9 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
-    from synthct.evaluation.group_comparison import as_markdown, compare_groups
-    from synthct.evaluation.report import write_json
-    from synthct.evaluation.score_table import read_score_table
+    from synthct.evaluation.plain_values import write_json
+    from synthct.evaluation.statistics.groups import as_markdown, compare_groups
+    from synthct.evaluation.statistics.table import read_score_table
     from synthct.whole_file import write_whole
 
     for path in (options.output, options.table):

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
 
 def _prepare(options: argparse.Namespace, events: Events) -> None:
-    from synthct.evaluation.turing_test import find_sources, prepare_test
+    from synthct.evaluation.raters.turing_test import find_sources, prepare_test
 
     if options.real is None or options.generated is None:
         raise UserError("`synthct turing prepare` needs --real and --generated.", todo="Give both folders.")
@@ -62,8 +62,8 @@ def _score(options: argparse.Namespace, events: Events) -> None:
     import csv
     import io
 
-    from synthct.evaluation.report import write_json
-    from synthct.evaluation.turing_test import rating_rows, score_test
+    from synthct.evaluation.plain_values import write_json
+    from synthct.evaluation.raters.turing_test import rating_rows, score_test
     from synthct.whole_file import write_whole
 
     for path in (options.output, options.table):

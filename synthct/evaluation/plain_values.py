@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from synthct.errors import UserError
+from synthct.whole_file import write_whole
 
 
 def without_nan(value: Any) -> Any:
@@ -20,3 +26,16 @@ def without_nan(value: Any) -> Any:
 def number_text(value: float | None) -> str:
     """A score as a reader wants it: four digits, a dash where it is not defined."""
     return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write plain values as JSON; UserError where the place cannot be written."""
+    write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a table or page; UserError where the place cannot be written."""
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error

@@ -23,9 +23,10 @@ from synthct.data.fingerprint import fingerprint
 from synthct.data.preparation import prepare_cohort
 from synthct.data.split import read_split
 from synthct.errors import UserError
-from synthct.evaluation.depth_plot import map_picture
-from synthct.evaluation.report import score_pair, write_json
-from synthct.evaluation.water_equivalent import PathDifference, path_difference
+from synthct.evaluation.dose.depth_plot import map_picture
+from synthct.evaluation.dose.water_equivalent import PathDifference, path_difference
+from synthct.evaluation.images.scores import score_pair
+from synthct.evaluation.plain_values import write_json
 from synthct.events import SILENT, Events
 from synthct.recipe import Preparation
 from synthct.studies.commissioning_pictures import case_picture

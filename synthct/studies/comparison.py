@@ -22,7 +22,7 @@ from synthct.data.left_out import LeftOut
 from synthct.data.preparation import prepare_cohort
 from synthct.data.split import Split, folds, split_cohort
 from synthct.errors import UserError
-from synthct.evaluation.report import Scores, score_arrays, write_csv
+from synthct.evaluation.images.scores import Scores, score_arrays, write_csv
 from synthct.events import SILENT, Events, read_events
 from synthct.recipe import CLASS_TASK, NOISE_TASK, Recipe
 from synthct.studies.baselines import constant_ct, interpolated_slices

@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from synthct.errors import UserError
-from synthct.evaluation.body_content import CONTENTS, body_content
+from synthct.evaluation.images.body_content import CONTENTS, body_content
 from synthct.events import SILENT, Events
 from synthct.synthesis.input_checks import cut_off_sides
 from synthct.synthesis.likeness.watch import unlikeness

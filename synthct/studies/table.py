@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import wilcoxon
 
-from synthct.evaluation.report import Scores
+from synthct.evaluation.images.scores import Scores
 from synthct.studies.comparison import VolumeTime
 
 COLUMNS = {

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from synthct.errors import UserError
-from synthct.evaluation.report import DEFINITIONS
+from synthct.evaluation.images.scores import DEFINITIONS
 from synthct.options import close_match, typed
 
 WATER_EQUIVALENT = {

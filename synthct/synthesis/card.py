@@ -37,7 +37,7 @@ Plain JSON that explains itself, so that a viewer can show it without torch. Its
     ``{"spacing_mm": [[low, high] for x, y, z], "extent_mm": [[low, high] for x, y, z], "intensity_p99": [low, high],
     "histogram": {"mean", "distance_p95", "cases"}, "features": {"mean", "sd", "distance_p95", "cases"}}``; see
     `synthct.synthesis.likeness.training_statistics`. And, for `synthct qa`, ``"bone_fraction"``, ``"air_fraction"`` and
-    ``"body_ml"``, each [low, high] over the training CTs; see `synthct.evaluation.body_content`.
+    ``"body_ml"``, each [low, high] over the training CTs; see `synthct.evaluation.images.body_content`.
 ``training``
     Preset, cohort summary, steps, date, scores.
 ``intended_use``

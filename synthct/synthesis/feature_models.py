@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from synthct.errors import UserError
-from synthct.evaluation.image_statistics import SPREAD_FLOOR, image_statistics
+from synthct.evaluation.distribution.image_statistics import SPREAD_FLOOR, image_statistics
 from synthct.networks.registry import build_network
 from synthct.networks.resnet_classifier import DEPTHS, pooled_features
 from synthct.options import typed

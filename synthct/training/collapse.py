@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from synthct.evaluation.ms_ssim import mean_pairwise_ms_ssim, small
+from synthct.evaluation.distribution.ms_ssim import mean_pairwise_ms_ssim, small
 
 LATENTS_DIVERSITY = "samples/diversity_of_latents"
 LATENTS_MS_SSIM = "samples/ms_ssim_of_latents"
@@ -16,7 +16,7 @@ def collapse_numbers(made: NDArray[np.float32], real: NDArray[np.float32]) -> di
     """Return what the curves show beside each sample picture, by name; nothing where there are fewer than two images.
 
     `LATENTS_MS_SSIM` and `CASES_MS_SSIM`: the mean MS-SSIM of all pairs of images among the made and among the real
-    ones (`synthct.evaluation.ms_ssim`, channel 0, averaged down to 64 voxels a side). `LATENTS_DIVERSITY`: 1 less the
+    ones (`distribution.ms_ssim`, channel 0, averaged down to 64 voxels a side). `LATENTS_DIVERSITY`: 1 less the
     one, divided by 1 less the other: about 1 is right, 0 one picture for every latent, more than 1 noise. It is left
     out where the real images are all the same.
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from synthct.data.cache import Volume
-from synthct.evaluation.body_content import CONTENTS, body_content
+from synthct.evaluation.images.body_content import CONTENTS, body_content
 from synthct.methods.method import Method
 from synthct.recipe import Recipe
 from synthct.synthesis.likeness.sampled_features import sampled_features

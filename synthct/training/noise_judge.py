@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from synthct.data.cache import Volume
 from synthct.data.noise_batches import NoiseBatches
-from synthct.evaluation.image_statistics import image_statistics, statistics_distance
+from synthct.evaluation.distribution.image_statistics import image_statistics, statistics_distance
 from synthct.events import Events
 from synthct.methods.noise import draw_latents
 from synthct.training.collapse import collapse_numbers
@@ -43,7 +43,7 @@ _TILE = 0.97
 class NoiseJudge(Judge):
     """See `Judge`; ``card`` is that of the model.
 
-    The criterion is the Fréchet distance of `synthct.evaluation.image_statistics` between images of fixed latents and
+    The criterion is the Fréchet distance of `distribution.image_statistics` between images of fixed latents and
     samples of the held-out cases, or of all cases where the held-out ones have fewer than `ENOUGH` samples.
 
     Parameters

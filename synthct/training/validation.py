@@ -14,7 +14,7 @@ from torch import nn
 
 from synthct.data.cache import Volume
 from synthct.errors import UserError
-from synthct.evaluation.image_scores import SYNTHRAD_2023, mae, psnr
+from synthct.evaluation.images.voxelwise import SYNTHRAD_2023, mae, psnr
 from synthct.events import Events
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.prepared import translate_prepared

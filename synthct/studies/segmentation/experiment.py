@@ -27,8 +27,8 @@ import yaml
 
 from synthct.data.voxel_hash import VoxelHashes
 from synthct.errors import UserError
-from synthct.evaluation.mask_report import PRESENT, as_csv
-from synthct.evaluation.mask_scores import mask_scores
+from synthct.evaluation.masks.report import PRESENT, as_csv
+from synthct.evaluation.masks.scores import mask_scores
 from synthct.events import SILENT, Events
 from synthct.locks import Claim, turn
 from synthct.studies.segmentation.cases import Cases, FoldCases, LesionCase, chosen, find_cases, in_folds, with_counts

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from synthct import __version__
 from synthct.evaluation import page
-from synthct.evaluation.group_comparison import GroupComparison, as_markdown, compare_groups
-from synthct.evaluation.mask_report import PRESENT
-from synthct.evaluation.mask_scores import definitions
-from synthct.evaluation.report import write_json
-from synthct.evaluation.score_bars import score_bars
-from synthct.evaluation.score_table import ScoreTable, number, read_score_table
+from synthct.evaluation.masks.report import PRESENT
+from synthct.evaluation.masks.scores import definitions
+from synthct.evaluation.plain_values import write_json
+from synthct.evaluation.statistics.bars import score_bars
+from synthct.evaluation.statistics.groups import GroupComparison, as_markdown, compare_groups
+from synthct.evaluation.statistics.table import ScoreTable, number, read_score_table
 from synthct.locks import turn
 from synthct.studies.segmentation.experiment import GROUP, PATIENT, Experiment
 from synthct.whole_file import write_whole

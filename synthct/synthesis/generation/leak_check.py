@@ -2,7 +2,7 @@
 
 The rule. Every generated image is compared with the training images in two ways, both on the image alone, without its
 mask: by **feature distance**, the root mean square difference of the means of 8 blocks along each axis (where dense and
-thin things lie, whatever the noise), and by **MS-SSIM** (`synthct.evaluation.ms_ssim`, averaged down to 64 voxels a
+thin things lie, whatever the noise), and by **MS-SSIM** (`distribution.ms_ssim`, averaged down to 64 voxels a
 side), for which the 8 nearest by features are looked at. How near is too near, the training images say themselves: each
 has a nearest one of another patient. A generated image is flagged where its feature distance to its training neighbour
 is less than half of the distance from that neighbour to its own nearest other patient, or its 1 − MS-SSIM less than a
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthct.errors import UserError
-from synthct.evaluation.ms_ssim import ms_ssim, pyramid, small
+from synthct.evaluation.distribution.ms_ssim import ms_ssim, pyramid, small
 
 BLOCKS = 8
 """Along each axis, of which the means are the features."""

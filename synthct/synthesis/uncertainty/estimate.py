@@ -2,7 +2,7 @@
 
 The predictions differ by Monte-Carlo dropout (Gal and Ghahramani 2016), by mirror images or planes of the input
 (test-time augmentation), or by the model (deep ensembles, Lakshminarayanan et al. 2017). What the standard deviation
-is worth against true errors is a matter of calibration: `synthct.evaluation.calibration`.
+is worth against true errors is a matter of calibration: `synthct.evaluation.uncertainty.calibration`.
 """
 
 from __future__ import annotations

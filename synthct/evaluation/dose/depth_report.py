@@ -12,8 +12,8 @@ from typing import Any
 import SimpleITK as sitk
 
 from synthct.errors import UserError
-from synthct.evaluation.depth_plot import REFERENCE, SYNTHETIC, depth_picture
-from synthct.evaluation.water_equivalent import (
+from synthct.evaluation.dose.depth_plot import REFERENCE, SYNTHETIC, depth_picture
+from synthct.evaluation.dose.water_equivalent import (
     DepthProfile,
     PathDifference,
     body_centre,
@@ -128,7 +128,7 @@ def compare_depths(
     table, quantity
         What HU are turned into.
     angles
-        Gantry angles, see `synthct.evaluation.water_equivalent`.
+        Gantry angles, see `synthct.evaluation.dose.water_equivalent`.
     point
         LPS mm of the central ray; None: the body's centre.
     mask

@@ -12,8 +12,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from synthct.evaluation.curves import HISTOGRAM_RANGE, Profile, SliceCurve
-from synthct.evaluation.pair import Pair
+from synthct.evaluation.images.curves import HISTOGRAM_RANGE, Profile, SliceCurve
+from synthct.evaluation.images.pair import Pair
 from synthct.volumes.geometry import axial_order, axial_view
 
 WINDOW = (-400.0, 600.0)

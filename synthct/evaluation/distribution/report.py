@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from synthct import __version__
-from synthct.evaluation.distribution_scores import DEFINITIONS
+from synthct.evaluation.distribution.scores import DEFINITIONS
 from synthct.evaluation.page import bullets, code, heading, page, paragraph, picture, table
 from synthct.volumes.scaling import make_scaling
 

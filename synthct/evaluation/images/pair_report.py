@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synthct import __version__
-from synthct.evaluation import curves, region_scores
+from synthct.evaluation.images import curves, regions
+from synthct.evaluation.images.pair import Pair
+from synthct.evaluation.images.pair_pictures import curves_picture, histogram_picture, profile_picture, slices_picture
+from synthct.evaluation.images.scores import DEFINITIONS, Scores, scores_of
 from synthct.evaluation.page import bullets, heading, page, paragraph, picture, table
-from synthct.evaluation.pair import Pair
-from synthct.evaluation.pair_pictures import curves_picture, histogram_picture, profile_picture, slices_picture
 from synthct.evaluation.plain_values import number_text, without_nan
-from synthct.evaluation.report import DEFINITIONS, Scores, scores_of
 from synthct.volumes.segments import Segments
 
 Line = tuple[Sequence[float], Sequence[float]]
@@ -60,7 +60,7 @@ class Evaluation:
             {name: curves.DEFINITIONS[name] for name in curves.DEFINITIONS if name in content}
         )
         if self.regions:
-            content["definitions"]["regions"] = region_scores.DEFINITIONS
+            content["definitions"]["regions"] = regions.DEFINITIONS
         result: dict[str, Any] = without_nan(content)
         return result
 
@@ -77,7 +77,7 @@ def evaluate_pair(pair: Pair, segments: Segments | None = None, line: Line | Non
     return Evaluation(
         pair,
         scores_of(pair),
-        [] if segments is None else region_scores.score_regions(pair, segments),
+        [] if segments is None else regions.score_regions(pair, segments),
         curves.bone_curve(pair),
         curves.slice_curve(pair),
         curves.joint_histogram(pair),
@@ -107,11 +107,11 @@ def pair_page(found: Evaluation, title: str, sources: Mapping[str, str]) -> str:
     if found.profile is not None:
         parts += [heading("Along the line"), picture(profile_picture(found.profile), "HU along the line")]
     if found.regions:
-        head = ["region", "voxels", *region_scores.DEFINITIONS]
+        head = ["region", "voxels", *regions.DEFINITIONS]
         shown = [
             [row["region"], str(row["voxels"]), *(number_text(row[name]) for name in head[2:])] for row in found.regions
         ]
         parts += [heading("Regions"), table(head, shown)]
-        parts.append(bullets(f"{name}: {text}" for name, text in region_scores.DEFINITIONS.items()))
+        parts.append(bullets(f"{name}: {text}" for name, text in regions.DEFINITIONS.items()))
     parts += [heading("Definitions"), bullets(f"{name}: {text}" for name, text in curves.DEFINITIONS.items())]
     return page(title, parts)

@@ -14,9 +14,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from synthct.errors import UserError
-from synthct.evaluation.mask_scores import DEFINITIONS, definitions, mask_scores
+from synthct.evaluation.masks.scores import DEFINITIONS, definitions, mask_scores
 from synthct.evaluation.plain_values import without_nan
-from synthct.evaluation.statistics import summarise
+from synthct.evaluation.statistics.summary import summarise
 from synthct.volumes.geometry import array_of, require_same_grid
 from synthct.volumes.read import read_image
 

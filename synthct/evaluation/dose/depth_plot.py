@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from synthct.evaluation.water_equivalent import DepthProfile, PathDifference
+from synthct.evaluation.dose.water_equivalent import DepthProfile, PathDifference
 
 REFERENCE, SYNTHETIC = "CT", "synthetic CT"
 _COLOURS = {REFERENCE: "black", SYNTHETIC: "tab:orange"}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from synthct.evaluation.image_scores import mae, mean_error
-from synthct.evaluation.pair import Pair
+from synthct.evaluation.images.pair import Pair
+from synthct.evaluation.images.voxelwise import mae, mean_error
 from synthct.volumes.geometry import array_of, image_from_array, resample_onto, same_grid
 from synthct.volumes.segments import Segments
 

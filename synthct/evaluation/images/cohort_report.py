@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 from synthct import __version__
+from synthct.evaluation.images.pair_list import ListedPair
+from synthct.evaluation.images.regions import DEFINITIONS as REGION_DEFINITIONS
+from synthct.evaluation.images.scores import DEFINITIONS
 from synthct.evaluation.page import Marked, bullets, heading, page, paragraph, table
-from synthct.evaluation.pair_list import ListedPair
 from synthct.evaluation.plain_values import number_text, without_nan
-from synthct.evaluation.region_scores import DEFINITIONS as REGION_DEFINITIONS
-from synthct.evaluation.report import DEFINITIONS
-from synthct.evaluation.statistics import DEFINITIONS as STATISTICS
-from synthct.evaluation.statistics import summarise
+from synthct.evaluation.statistics.summary import DEFINITIONS as STATISTICS
+from synthct.evaluation.statistics.summary import summarise
 
 Found = Mapping[str, Mapping[str, Any]]
 """By the pair's name, what `Evaluation.to_dict` says."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from synthct.errors import UserError
 from synthct.evaluation.plain_values import number_text, without_nan
-from synthct.evaluation.score_table import Row, ScoreTable, number
-from synthct.evaluation.statistics import DEFINITIONS, PairedTest, Summary, compare_paired, holm, summarise
+from synthct.evaluation.statistics.summary import DEFINITIONS, PairedTest, Summary, compare_paired, holm, summarise
+from synthct.evaluation.statistics.table import Row, ScoreTable, number
 
 TESTS = ("p_t", "p_wilcoxon")
 """The tests whose p-values are corrected for how many comparisons there are."""

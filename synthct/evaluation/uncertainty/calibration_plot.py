@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from synthct.evaluation.calibration import Calibration, normal_coverage
+from synthct.evaluation.uncertainty.calibration import Calibration, normal_coverage
 from synthct.whole_file import write_whole
 
 

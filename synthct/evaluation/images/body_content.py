@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthct.evaluation.image_scores import tissue_mask
+from synthct.evaluation.images.voxelwise import tissue_mask
 
 CONTENTS = ("bone_fraction", "air_fraction", "body_ml")
 

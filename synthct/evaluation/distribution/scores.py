@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthct.evaluation.distribution import (
+from synthct.evaluation.distribution.distances import (
     Doubles,
     frechet_distance,
     inception_score,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from synthct.evaluation.image_scores import SYNTHRAD_2023, SYNTHRAD_2025
+from synthct.evaluation.images.voxelwise import SYNTHRAD_2023, SYNTHRAD_2025
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -10,7 +10,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from synthct.evaluation.distribution import frechet_distance
+from synthct.evaluation.distribution.distances import frechet_distance
 
 BINS = 8
 """Of the histogram between −1 and 1."""

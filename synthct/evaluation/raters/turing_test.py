@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from synthct.errors import UserError
 from synthct.evaluation.plain_values import without_nan
-from synthct.evaluation.ratings import DEFINITIONS, agreement, discrimination
+from synthct.evaluation.raters.ratings import DEFINITIONS, agreement, discrimination
 from synthct.turing_folder import FORMAT, ITEMS, KEY, TEST, open_test, raters, read_answers
 from synthct.volumes.geometry import Grid, array_of, grid_of, require_same_grid, resample_onto, to_axial
 from synthct.volumes.hu import AIR_HU

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +14,13 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from synthct.errors import UserError
-from synthct.evaluation.artefacts import BORDER_MM, checkerboard_ratio, diversity, slice_jump
-from synthct.evaluation.image_scores import SYNTHRAD_2023, SYNTHRAD_2025, dice, mae, mean_error, psnr, tissue_mask
-from synthct.evaluation.pair import Pair, make_pair
-from synthct.evaluation.plain_values import without_nan
-from synthct.evaluation.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
+from synthct.evaluation.images.artefacts import BORDER_MM, checkerboard_ratio, diversity, slice_jump
+from synthct.evaluation.images.pair import Pair, make_pair
+from synthct.evaluation.images.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
+from synthct.evaluation.images.voxelwise import SYNTHRAD_2023, SYNTHRAD_2025, dice, mae, mean_error, psnr, tissue_mask
+from synthct.evaluation.plain_values import without_nan, write_text
 from synthct.volumes.geometry import array_of, axial_order, axial_view, require_same_grid, resample_onto
 from synthct.volumes.hu import TISSUES
-from synthct.whole_file import write_whole
 
 _BONE, _AIR = TISSUES["bone"][0], TISSUES["air"][1]
 
@@ -84,7 +81,7 @@ def score_pair(
     mask: sitk.Image | None = None,
     names: tuple[str, str, str] = ("reference", "synthetic", "mask"),
 ) -> Scores:
-    """Score a synthetic CT against its reference CT, both in HU; see `synthct.evaluation.pair.make_pair`.
+    """Score a synthetic CT against its reference CT, both in HU; see `synthct.evaluation.images.pair.make_pair`.
 
     Raises
     ------
@@ -193,11 +190,6 @@ def _artefacts(
     return {"slice_jump": jump, **ratios}
 
 
-def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write scores (``Scores.to_dict()``) as JSON; UserError where the place cannot be written."""
-    _write(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
 def write_csv(rows: Mapping[str, Scores], path: Path) -> None:
     """Write one line per case, its name and every score; UserError where the place cannot be written."""
     text = io.StringIO(newline="")
@@ -205,11 +197,4 @@ def write_csv(rows: Mapping[str, Scores], path: Path) -> None:
     writer.writerow(["case", "region", *DEFINITIONS])
     for case, scores in rows.items():
         writer.writerow([case, scores.region, *(scores.values.get(name, math.nan) for name in DEFINITIONS)])
-    _write(path, text.getvalue())
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
+    write_text(text.getvalue(), path)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from synthct.errors import UserError
-from synthct.evaluation.image_scores import dice
-from synthct.evaluation.pair import Pair
+from synthct.evaluation.images.pair import Pair
+from synthct.evaluation.images.voxelwise import dice
 from synthct.volumes.geometry import axial_order, axial_view
 
 BONE_THRESHOLDS = tuple(range(100, 1001, 50))

@@ -1,8 +1,8 @@
 """How alike two images from noise are: MS-SSIM in 2D and 3D that also takes images too small for five scales.
 
-`synthct.evaluation.structural` has the MS-SSIM by which synthetic CTs are scored (SynthRAD 2025, HU, masked). This is
-the textbook's, for images between −1 and 1: how diverse a generator's images are, and whether one repeats a training
-case (row D6).
+`synthct.evaluation.images.structural` has the MS-SSIM by which synthetic CTs are scored (SynthRAD 2025, HU, masked).
+This is the textbook's, for images between −1 and 1: how diverse a generator's images are, and whether one repeats a
+training case (row D6).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""A synthetic CT against its reference: one pair, or many."""

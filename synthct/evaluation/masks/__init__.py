@@ -1,0 +1,1 @@
+"""A segmentation against its reference mask."""

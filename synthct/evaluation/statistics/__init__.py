@@ -1,0 +1,1 @@
+"""Lists of scores summed up, compared and tested."""

@@ -1,0 +1,1 @@
+"""Whether predicted standard deviations are worth anything."""
