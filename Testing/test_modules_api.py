@@ -54,7 +54,8 @@ def qualified(class_name):
     raise AssertionError(f"no facts about {class_name}")
 
 
-UI_FILES = [ROOT / name / f"Resources/UI/{name}.ui" for name in MODULES] + sorted((ROOT / "synthct/scene").rglob("*.ui"))
+UI_FILES = [ROOT / name / f"Resources/UI/{name}.ui" for name in MODULES]
+UI_FILES += sorted((ROOT / "synthct/scene").rglob("*.ui"))
 
 
 def widgets_of(path):
