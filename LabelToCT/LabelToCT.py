@@ -54,8 +54,8 @@ class LabelToCTParameterNode:
     """The user's choices, saved with the scene."""
 
     ctVolume: vtkMRMLScalarVolumeNode
-    nodules: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
-    segmentation: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    nodules: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
+    segmentation: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
     classTable: str
     mapping: str
     outline: bool = True

@@ -70,7 +70,7 @@ class MRtoCTParameterNode:
     beamAngle: Annotated[int, WithinRange(0, 359)] = 0
     densityTable: str
     depthChart: vtkMRMLPlotChartNode
-    bulkLabels: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    bulkLabels: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
     bulkTable: str
     bulkVolume: vtkMRMLScalarVolumeNode
     trainingRun: str

@@ -62,8 +62,8 @@ class SynthEvalParameterNode:
     pairReference: vtkMRMLScalarVolumeNode
     pairSynthetic: vtkMRMLScalarVolumeNode
     pairBody: bool = True
-    pairMask: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
-    pairRegions: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    pairMask: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
+    pairRegions: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
     pairLine: vtkMRMLMarkupsLineNode
     pairResample: bool = True
     pairLeaveOut: bool = False
@@ -97,7 +97,7 @@ class SynthEvalParameterNode:
     doseEvaluated: vtkMRMLScalarVolumeNode
     doseEvaluatedFile: str
     doseUnit: Annotated[str, Choice(["Gy", "cGy"])] = "Gy"
-    doseStructures: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+    doseStructures: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
     doseStructuresFile: str
     doseThreshold: Annotated[float, WithinRange(1, 90)] = 10.0
     doseLocal: bool = False
