@@ -7,10 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from synthct.errors import UserError
-from synthct.evaluation.images.scores import score_arrays, score_pair, write_csv
+from synthct.evaluation.images.scores import score_arrays, score_pair
 from synthct.evaluation.images.structural import msssim_synthrad2025, ssim_synthrad2023
 from synthct.evaluation.images.voxelwise import dice, mae, mean_error, psnr, tissue_mask
-from synthct.evaluation.plain_values import write_json
+from synthct.whole_file import require_writable
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,9 @@ def test_scores_that_are_not_defined_say_so():
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/scores\.json cannot be written"):
-        write_json({}, tmp_path / "file" / "scores.json")
-    with pytest.raises(UserError, match="cannot be written"):
-        write_csv({}, tmp_path / "file" / "scores.csv")
+        require_writable(None, tmp_path / "new" / "scores.json", tmp_path / "file" / "scores.json")
+    with pytest.raises(UserError, match=r"file exists already"):
+        require_writable(tmp_path / "file")
+    with pytest.raises(UserError, match=r"is a folder"):
+        require_writable(tmp_path, overwrite=True)
+    require_writable(tmp_path / "file", overwrite=True)

@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from synthct.errors import UserError
+
+
+def require_writable(*paths: Path | None, overwrite: bool = False) -> None:
+    """Refuse places that cannot be written to, worth asking before hours of work; None stands for no output.
+
+    Raises
+    ------
+    UserError
+        A folder, a file that exists and is not to be replaced, or a folder that cannot be written to.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise UserError(f"{path} is a folder.", "A file is to be written.", "Give the name of a file.")
+        if path.exists() and not overwrite:
+            raise UserError(f"{path} exists already.", "Nothing is replaced unasked.", "Add --overwrite or rename it.")
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise UserError(
+                f"{path} cannot be written.", f"The folder {parent} is not writable.", "Choose another folder."
+            )
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

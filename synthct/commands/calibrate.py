@@ -49,20 +49,18 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.synthesis.uncertainty.calibration_file import store_calibration, stored_calibration
     from synthct.synthesis.uncertainty.known_errors import known_errors
     from synthct.training.held_out import held_out_of_cohort, held_out_of_run
+    from synthct.whole_file import require_writable
 
     uncertainty = uncertainty_from(options)
     planes = options.planes.split(",") if options.planes else None
     report, plot = options.output / "calibration.json", options.output / "calibration.png"
     models = [load_model(path) for path in options.model]
-    stored = stored_calibration(models, uncertainty, planes) is not None
-    names = ", ".join(map(str, options.model))
-    for what, exists in (
-        (report, report.exists()),
-        (plot, plot.exists()),
-        (f"A calibration of this setting beside {names}", stored),
-    ):
-        if exists and not options.overwrite:
-            raise UserError(f"{what} exists.", "Nothing is replaced unasked.", "Add --overwrite.")
+    require_writable(report, plot, overwrite=options.overwrite)
+    if stored_calibration(models, uncertainty, planes) is not None and not options.overwrite:
+        names = ", ".join(map(str, options.model))
+        raise UserError(
+            f"A calibration of this setting beside {names} exists.", "Nothing is replaced unasked.", "Add --overwrite."
+        )
     if options.cohort is None:
         if options.split is not None:
             raise UserError("--split works with --cohort only.", "A run has a split of its own.")

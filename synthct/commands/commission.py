@@ -51,14 +51,10 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
 def _write_template(path: Path, events: Events) -> None:
     from synthct.studies.tolerances import template
-    from synthct.whole_file import write_whole
+    from synthct.whole_file import require_writable, write_whole
 
-    if path.exists():
-        raise UserError(f"{path} exists.", "Nothing is replaced unasked.", "Choose another name.")
-    try:
-        write_whole(path, template())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
+    require_writable(path)
+    write_whole(path, template())
     events.result(output=str(path))
     print(f"Edit the limits in {path}: they are examples, not recommendations.")
 

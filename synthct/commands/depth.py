@@ -7,6 +7,7 @@ from pathlib import Path
 
 from synthct.errors import UserError
 from synthct.events import Events
+from synthct.whole_file import require_writable, write_whole
 
 _ENDINGS = (".png", ".csv", ".json")
 
@@ -54,7 +55,6 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.volumes.geometry import array_of
     from synthct.volumes.hu import TISSUES
     from synthct.volumes.read import read_image
-    from synthct.whole_file import write_whole
 
     table = read_density_table(options.table or SHIPPED)
     names = (str(options.ct), str(options.synthetic))
@@ -98,10 +98,7 @@ def _outputs(paths: list[Path], overwrite: bool) -> list[Path]:
     for path in paths:
         if path.suffix.lower() not in _ENDINGS:
             raise UserError(f"{path} has an unknown ending.", f"Known: {', '.join(_ENDINGS)}.")
-        if path.exists() and not overwrite:
-            raise UserError(
-                f"{path} exists.", "Nothing is replaced unasked.", "Add --overwrite or choose another name."
-            )
+    require_writable(*paths, overwrite=overwrite)
     return paths
 
 

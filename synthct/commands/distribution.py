@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthct.errors import UserError
 from synthct.events import Events
+from synthct.whole_file import require_writable, write_whole
 
 if TYPE_CHECKING:
+    from synthct.evaluation.distribution.scores import Rows
     from synthct.synthesis.feature_models import FeatureModel
     from synthct.synthesis.feature_set import FeatureSet
 
@@ -50,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="where to write the numbers")
     parser.add_argument("--report", type=Path, metavar="HTML", help="write a page with words, definitions and a t-SNE")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="write the t-SNE alone")
+    parser.add_argument("--places", type=Path, metavar="CSV", help="write the places of its points, and whose they are")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N (default auto)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -70,7 +76,6 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.synthesis.feature_models import open_features
     from synthct.synthesis.feature_set import features_of, field_of_view_note, open_set, repeated, require_apart
     from synthct.volumes.read import read_image
-    from synthct.whole_file import write_whole
 
     device = choose_device(options.device)
     cohorts = [open_set(path, events) for path in (options.real, options.synthetic)]
@@ -106,13 +111,18 @@ def run(options: argparse.Namespace, events: Events) -> None:
         "seed": options.seed,
         "version": __version__,
     }
+    points: list[dict[str, Any]] = []
+    if options.report or options.picture or options.places:
+        points, content["embedding"] = _points(rows, (real, synthetic), model, options.seed)
     write_json(content, options.output)
     if options.report or options.picture:
-        places, how = _places(rows[0].features, rows[1].features, real, synthetic, model, options)
+        picture = _picture(points, f"Features of {options.by}: {model.name}")
         if options.picture:
-            write_whole(options.picture, places)
+            write_whole(options.picture, picture)
         if options.report:
-            write_whole(options.report, distribution_page(content, places, how))
+            write_whole(options.report, distribution_page(content, picture, content["embedding"]))
+    if options.places:
+        write_whole(options.places, _as_csv(points))
     for note in content["notes"][:-1]:
         events.warning(note)
     shown = {name: value for name, value in found["scores"].items() if isinstance(value, float)}
@@ -125,9 +135,8 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    for path in (options.output, options.report, options.picture):
-        if path is not None and path.exists() and not options.overwrite:
-            raise UserError(f"{path} exists.", "Nothing is replaced unasked.", "Add --overwrite or take another name.")
+    files = (options.output, options.report, options.picture, options.places)
+    require_writable(*files, overwrite=options.overwrite)
     if options.size is not None and (len(options.size) not in (2, 3) or not 32 <= min(options.size) <= 1024):
         raise UserError(
             f"--size {' '.join(map(str, options.size))} cannot be.",
@@ -178,23 +187,51 @@ def _described(folder: Path, found: FeatureSet) -> dict[str, Any]:
     }
 
 
-def _places(
-    a: Any, b: Any, real: FeatureSet, synthetic: FeatureSet, model: FeatureModel, options: argparse.Namespace
-) -> tuple[bytes, str]:
-    """Return the picture of all samples on a plane and how it was made."""
+def _points(
+    rows: Sequence[Rows], sets: tuple[FeatureSet, FeatureSet], model: FeatureModel, seed: int
+) -> tuple[list[dict[str, Any]], str]:
+    """Return every sample with its place on a plane, and how the places were found."""
     import numpy as np
 
-    from synthct.evaluation.distribution.embedding import chosen_points, draw_embedding, embed
+    from synthct.evaluation.distribution.embedding import chosen_points, embed
 
-    both = np.concatenate([a, b])
-    sets = ["real"] * len(a) + ["synthetic"] * len(b)
-    sources = [*_sources(real, model, "real"), *_sources(synthetic, model, "synthetic")]
-    chosen = chosen_points(len(both))
-    places, how = embed(both[chosen], options.seed)
-    shown = f"{len(chosen)} of {len(both)} samples. " if len(chosen) < len(both) else ""
-    title = f"Features of {options.by}: {model.name}"
-    png = draw_embedding(places, [sets[n] for n in chosen], [sources[n] for n in chosen], title)
-    return png, f"{shown}{how}"
+    samples = [
+        {
+            "set": which,
+            "source": source,
+            "case": case,
+            "image": str(images[case].ct.absolute()),
+            "series": images[case].ct_series or "",
+        }
+        for which, found in zip(("real", "synthetic"), sets, strict=True)
+        for images in [{case.id: case for case in found.images}]
+        for case, source in zip(found.cases, _sources(found, model, which), strict=True)
+    ]
+    features = np.concatenate([each.features for each in rows])
+    chosen = chosen_points(len(features))
+    places, how = embed(features[chosen], seed)
+    shown = f"{len(chosen)} of {len(features)} samples. " if len(chosen) < len(features) else ""
+    points = [
+        {**samples[number], "x": float(x), "y": float(y)} for number, (x, y) in zip(chosen, places, strict=True)
+    ]
+    return points, f"{shown}{how}"
+
+
+def _picture(points: list[dict[str, Any]], title: str) -> bytes:
+    import numpy as np
+
+    from synthct.evaluation.distribution.embedding import draw_embedding
+
+    places = np.array([[point["x"], point["y"]] for point in points])
+    return draw_embedding(places, [point["set"] for point in points], [point["source"] for point in points], title)
+
+
+def _as_csv(points: list[dict[str, Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(points[0]))
+    writer.writeheader()
+    writer.writerows(points)
+    return text.getvalue()
 
 
 def _sources(found: FeatureSet, model: FeatureModel, otherwise: str) -> list[str]:

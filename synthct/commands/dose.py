@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthct.errors import UserError
 from synthct.events import Events
+from synthct.whole_file import require_writable
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -110,9 +111,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     outputs = (options.output, options.dvh, options.picture, options.difference, options.gamma_map)
-    for path in outputs:
-        if path is not None and path.exists() and not options.overwrite:
-            raise UserError(f"{path} exists.", "Nothing is replaced unasked.", "Add --overwrite or take another name.")
+    require_writable(*outputs, overwrite=options.overwrite)
     if (options.dvh or options.picture) and not options.structures:
         raise UserError("--dvh and --picture need --structures.", todo="Say whose dose-volume histograms.")
     for name in ("normalisation", "threshold"):

@@ -108,13 +108,9 @@ def _evaluate_one(options: argparse.Namespace, events: Events) -> None:
     from synthct.evaluation.plain_values import write_json
     from synthct.volumes.read import read_image
     from synthct.volumes.write import check_output, write_image
-    from synthct.whole_file import write_whole
+    from synthct.whole_file import require_writable, write_whole
 
-    for output in (options.output, options.csv, options.report):
-        if output is not None and output.exists() and not options.overwrite:
-            raise UserError(
-                f"{output} exists.", "Nothing is replaced unasked.", "Add --overwrite or choose another name."
-            )
+    require_writable(options.output, options.csv, options.report, overwrite=options.overwrite)
     if options.error_map:
         check_output(options.error_map, options.overwrite)
     mask = options.mask if options.mask in (None, "auto") else Path(options.mask)
@@ -154,11 +150,10 @@ def _evaluate_cohort(options: argparse.Namespace, events: Events) -> None:
     from synthct.evaluation.images.pair_list import read_pairs
     from synthct.evaluation.images.pair_report import pair_page
     from synthct.evaluation.plain_values import write_json
-    from synthct.whole_file import write_whole
+    from synthct.whole_file import require_writable, write_whole
 
     folder = options.output
-    if (folder / "scores.json").exists() and not options.overwrite:
-        raise UserError(f"{folder} holds an evaluation.", "Nothing is replaced unasked.", "Add --overwrite.")
+    require_writable(folder / "scores.json", overwrite=options.overwrite)
     pairs = read_pairs(options.cohort)
     found = {}
     for number, listed in enumerate(pairs):

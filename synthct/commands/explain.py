@@ -37,19 +37,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, events: Events) -> None:
     import json
 
-    from synthct.errors import UserError
     from synthct.options import typed
     from synthct.synthesis.device import choose_device
     from synthct.synthesis.explanation import explain, summary
     from synthct.synthesis.segment import load_segmenter
     from synthct.volumes.read import read_image
     from synthct.volumes.write import check_output, write_image
-    from synthct.whole_file import write_whole
+    from synthct.whole_file import require_writable, write_whole
 
     path, ending = check_output(options.output, options.overwrite)
     told = path.with_name(path.name[: -len(ending)] + ".json")
-    if told.exists() and not options.overwrite:
-        raise UserError(f"{told} exists.", "Nothing is replaced unasked.", "Add --overwrite or take another name.")
+    require_writable(told, overwrite=options.overwrite)
     at = None if options.at is None else typed(tuple[float, float, float], options.at, "--at")
     device = choose_device(options.device)
     model = load_segmenter(options.model, device)

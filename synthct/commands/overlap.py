@@ -28,11 +28,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.evaluation.masks.report import as_csv, mask_pairs, score_masks, summary
     from synthct.evaluation.plain_values import write_json
-    from synthct.whole_file import write_whole
+    from synthct.whole_file import require_writable, write_whole
 
-    for path in (options.output, options.summary):
-        if path is not None and path.exists() and not options.overwrite:
-            raise UserError(f"{path} exists.", "Nothing is replaced unasked.", "Add --overwrite or take another name.")
+    require_writable(options.output, options.summary, overwrite=options.overwrite)
     if not options.tolerance >= 0:
         raise UserError(f"--tolerance cannot be {options.tolerance:g}.", todo="Give millimetres, 0 or more.")
     columns = {}

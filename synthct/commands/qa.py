@@ -7,6 +7,7 @@ from pathlib import Path
 
 from synthct.errors import UserError
 from synthct.events import Events
+from synthct.whole_file import require_writable
 
 _ENDINGS = (".json", ".html")
 
@@ -36,10 +37,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     for path in options.output:
         if path.suffix.lower() not in _ENDINGS:
             raise UserError(f"{path} has an unknown ending.", f"Known: {', '.join(_ENDINGS)}.")
-        if path.exists() and not options.overwrite:
-            raise UserError(
-                f"{path} exists.", "Nothing is replaced unasked.", "Add --overwrite or choose another name."
-            )
+    require_writable(*options.output, overwrite=options.overwrite)
     if not options.void_ml > 0:
         raise UserError(f"--void-ml {options.void_ml:g} cannot be used.", "It must be above 0 ml.")
 

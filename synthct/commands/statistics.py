@@ -44,11 +44,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.evaluation.plain_values import write_json
     from synthct.evaluation.statistics.groups import as_markdown, compare_groups
     from synthct.evaluation.statistics.table import read_score_table
-    from synthct.whole_file import write_whole
+    from synthct.whole_file import require_writable, write_whole
 
-    for path in (options.output, options.table):
-        if path is not None and path.exists() and not options.overwrite:
-            raise UserError(f"{path} exists.", "Nothing is replaced unasked.", "Add --overwrite or take another name.")
+    require_writable(options.output, options.table, overwrite=options.overwrite)
     if options.margin is not None and not options.margin > 0:
         raise UserError(f"--margin cannot be {options.margin:g}.", todo="Give a number above 0, in the scores' unit.")
     conditions = {}

@@ -64,11 +64,9 @@ def _score(options: argparse.Namespace, events: Events) -> None:
 
     from synthct.evaluation.plain_values import write_json
     from synthct.evaluation.raters.turing_test import rating_rows, score_test
-    from synthct.whole_file import write_whole
+    from synthct.whole_file import require_writable, write_whole
 
-    for path in (options.output, options.table):
-        if path is not None and path.exists() and not options.overwrite:
-            raise UserError(f"{path} exists.", "Nothing is replaced unasked.", "Add --overwrite or take another name.")
+    require_writable(options.output, options.table, overwrite=options.overwrite)
     content = score_test(options.folder)
     if options.output:
         write_json(content, options.output)

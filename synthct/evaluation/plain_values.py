@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from synthct.errors import UserError
 from synthct.whole_file import write_whole
 
 
@@ -29,13 +28,5 @@ def number_text(value: float | None) -> str:
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write plain values as JSON; UserError where the place cannot be written."""
-    write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a table or page; UserError where the place cannot be written."""
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written.", f"{error.strerror}.", "Choose another place.") from error
+    """Write plain values as JSON."""
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

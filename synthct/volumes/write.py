@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from synthct.errors import UserError
+from synthct.whole_file import require_writable
 
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 _NIFTI_START = 352
@@ -78,13 +79,7 @@ def check_output(path: Path | str, overwrite: bool = False) -> tuple[Path, str]:
     ending = next((known for known in _ENDINGS if path.name.lower().endswith(known)), None)
     if ending is None or len(path.name) == len(ending):
         raise UserError(f"{path} is no file name for an image.", f"It must end in {', '.join(_ENDINGS)}.")
-    if path.is_dir():
-        raise UserError(f"{path} is a folder.", "A file is to be written.", "Give the name of a file.")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path} exists already.", "It is not overwritten.", "Choose another name or remove it.")
-    parent = next(folder for folder in path.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise _in_words(path, f"The folder {parent} is not writable")
+    require_writable(path, overwrite=overwrite)
     return path, ending
 
 

@@ -18,9 +18,10 @@ from synthct.evaluation.images.artefacts import BORDER_MM, checkerboard_ratio, d
 from synthct.evaluation.images.pair import Pair, make_pair
 from synthct.evaluation.images.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
 from synthct.evaluation.images.voxelwise import SYNTHRAD_2023, SYNTHRAD_2025, dice, mae, mean_error, psnr, tissue_mask
-from synthct.evaluation.plain_values import without_nan, write_text
+from synthct.evaluation.plain_values import without_nan
 from synthct.volumes.geometry import array_of, axial_order, axial_view, require_same_grid, resample_onto
 from synthct.volumes.hu import TISSUES
+from synthct.whole_file import write_whole
 
 _BONE, _AIR = TISSUES["bone"][0], TISSUES["air"][1]
 
@@ -191,10 +192,10 @@ def _artefacts(
 
 
 def write_csv(rows: Mapping[str, Scores], path: Path) -> None:
-    """Write one line per case, its name and every score; UserError where the place cannot be written."""
+    """Write one line per case, its name and every score."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["case", "region", *DEFINITIONS])
     for case, scores in rows.items():
         writer.writerow([case, scores.region, *(scores.values.get(name, math.nan) for name in DEFINITIONS)])
-    write_text(text.getvalue(), path)
+    write_whole(path, text.getvalue())
