@@ -29,6 +29,7 @@ from synthct.scene.generation.section import GenerateSection
 from synthct.scene.label_map.section import LabelMapSection
 from synthct.scene.label_synthesis.section import LabelSynthesisSection
 from synthct.scene.nodules.section import NoduleSection
+from synthct.scene.parameter_widgets import connect_widgets
 from synthct.scene.session import Session
 from synthct.scene.training.section import TrainingSection
 from synthct.synthesis.card import card_of
@@ -205,7 +206,7 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if parameterNode:
             parameterNode.trainingRun = parameterNode.trainingRun or self.training.run_path
             parts = [*self.sections, self.pairs.latent]
-            self._parameterNodeGuiTags = [parameterNode.connectGui(part.ui) for part in parts]
+            self._parameterNodeGuiTags = [connect_widgets(parameterNode, part.ui) for part in parts]
             self._parameterNode = parameterNode
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
             self.onParameterNodeModified()

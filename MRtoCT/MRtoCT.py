@@ -29,6 +29,7 @@ from synthct.scene.mr_to_ct.bulk_section import BulkSection
 from synthct.scene.mr_to_ct.depth_section import DepthSection
 from synthct.scene.mr_to_ct.dicom_export import DicomExport
 from synthct.scene.mr_to_ct.synthesis_section import MrSynthesisSection
+from synthct.scene.parameter_widgets import connect_widgets
 from synthct.scene.session import Session
 from synthct.scene.training.section import TrainingSection
 from synthct.scene.translation import Request, Translation
@@ -146,12 +147,13 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.synthesis.enter()
 
     def exit(self):
-        self.setParameterNode(None)
+        """Let the selectors alone; the choices stay known, for a job may end while another module is shown."""
+        self.disconnectWidgets()
 
     def onSceneStartClose(self, caller=None, event=None):
         self.synthesis.scene_closing()
         self.depth.close()
-        self._wasShown = self._parameterNode is not None
+        self._wasShown = self._parameterNodeGuiTag is not None
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller=None, event=None):
@@ -160,7 +162,7 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartImport(self, caller=None, event=None):
         """Leave the choices alone while a scene is loaded: its volumes come one by one, and selectors would choose."""
-        self._wasShown = self._parameterNode is not None
+        self._wasShown = self._parameterNodeGuiTag is not None
         self.setParameterNode(None)
 
     def onSceneEndImport(self, caller=None, event=None):
@@ -173,16 +175,21 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.inputVolume = first_input()
 
     def setParameterNode(self, parameterNode):
+        self.disconnectWidgets()
         if self._parameterNode:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = None
         if parameterNode:
             parameterNode.trainingRun = parameterNode.trainingRun or self.training.run_path
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self._parameterNodeGuiTag = connect_widgets(parameterNode, self.ui)
             self._parameterNode = parameterNode
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
             self.onParameterNodeModified()
+
+    def disconnectWidgets(self):
+        if self._parameterNodeGuiTag is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self._parameterNodeGuiTag = None
 
     def onParameterNodeModified(self, caller=None, event=None):
         """Show what no widget is connected to by itself."""

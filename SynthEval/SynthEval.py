@@ -34,9 +34,14 @@ from slicer.util import VTKObservationMixin
 from synthct.scene import selftest
 from synthct.scene.evaluation import selftest as evaluation_selftest
 from synthct.scene.evaluation.cohort_section import EvaluationCohortSection
-from synthct.scene.evaluation.dose_section import EvaluationDoseSection
+from synthct.scene.evaluation.distribution_section import RESNETS, EvaluationDistributionSection
+from synthct.scene.evaluation.dose_section import CRITERIA, EvaluationDoseSection
 from synthct.scene.evaluation.pair_section import EvaluationPairSection
+from synthct.scene.evaluation.statistics_section import EvaluationStatisticsSection
 from synthct.scene.evaluation.views import CompareViews
+from synthct.scene.parameter_widgets import connect_widgets
+from synthct.scene.segmentation.experiment_section import ExperimentSection
+from synthct.scene.segmentation.overlap_section import OverlapSection
 from synthct.scene.session import Session
 from synthct.scene.turing.section import TuringSection
 
@@ -49,8 +54,9 @@ class SynthEval(ScriptedLoadableModule):
         self.parent.dependencies = []
         self.parent.contributors = ["The SyntheticCT developers"]
         self.parent.helpText = _(
-            "How far a synthetic CT is from the true one, where, whether an expert can tell, and what it does to the "
-            "dose. Not a medical device."
+            "How far a synthetic CT is from the true one, and where; whether a difference is significant, whether sets "
+            "of images match, whether an expert can tell, whether a segmentation network gets better with them, and "
+            "what changes in the dose. Not a medical device."
         )
         self.parent.acknowledgementText = _("Every score is defined in its table.")
 
@@ -83,15 +89,50 @@ class SynthEvalParameterNode:
     cohortResample: bool = True
     cohortLeaveOut: bool = False
     cohortScores: vtkMRMLTableNode
-    cohortStatistics: vtkMRMLTableNode
     caseReference: vtkMRMLScalarVolumeNode
     caseSynthetic: vtkMRMLScalarVolumeNode
     caseError: vtkMRMLScalarVolumeNode
     caseChart: vtkMRMLPlotChartNode
+    statisticsScores: str
+    statisticsGroup: str
+    statisticsBaseline: str
+    statisticsUnit: str
+    statisticsWhere: str
+    statisticsMargin: Annotated[float, WithinRange(0, 1e6)] = 0.0
+    statisticsTests: vtkMRMLTableNode
+    statisticsGroups: vtkMRMLTableNode
+    distributionReal: str
+    distributionSynthetic: str
+    distributionBy: Annotated[str, Choice(["images", "masks", "pairs"])] = "images"
+    distributionKind: str = "statistics"
+    distributionModel: str
+    distributionWeights: str
+    distributionNetwork: Annotated[str, Choice(RESNETS)] = "resnet50"
+    distributionOutput: str
+    distributionScores: vtkMRMLTableNode
+    distributionPoints: vtkMRMLTableNode
+    distributionChart: vtkMRMLPlotChartNode
+    distributionImage: vtkMRMLScalarVolumeNode
     turingTest: str
     turingReal: str
     turingGenerated: str
     turingResults: vtkMRMLTableNode
+    overlapReferences: str
+    overlapPredicted: str
+    overlapTolerance: Annotated[float, WithinRange(0, 100)] = 1.0
+    overlapScores: vtkMRMLTableNode
+    overlapSummary: vtkMRMLTableNode
+    overlapReference: vtkMRMLScalarVolumeNode
+    overlapFound: vtkMRMLScalarVolumeNode
+    overlapDifference: vtkMRMLScalarVolumeNode
+    experimentRecipe: str
+    experimentFile: str
+    experimentReal: str
+    experimentSynthetic: str
+    experimentGan: str
+    experimentKeys: str
+    experimentRun: str
+    experimentTable: vtkMRMLTableNode
     doseReference: vtkMRMLScalarVolumeNode
     doseReferenceFile: str
     doseEvaluated: vtkMRMLScalarVolumeNode
@@ -100,11 +141,13 @@ class SynthEvalParameterNode:
     doseStructures: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
     doseStructuresFile: str
     doseThreshold: Annotated[float, WithinRange(1, 90)] = 10.0
+    doseCriterion: Annotated[str, Choice(list(CRITERIA))] = "2 %/2 mm"
     doseLocal: bool = False
     doseGamma: vtkMRMLTableNode
     doseMetrics: vtkMRMLTableNode
     doseChart: vtkMRMLPlotChartNode
     doseDifference: vtkMRMLScalarVolumeNode
+    doseGammaMap: vtkMRMLScalarVolumeNode
 
 
 class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -126,14 +169,22 @@ class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         session, views = self.logic.session, CompareViews()
         self.pair = EvaluationPairSection(self.ui.pairButton, session, views, self.parameters)
         self.cohort = EvaluationCohortSection(self.ui.cohortButton, session, views, self.parameters)
+        self.statistics = EvaluationStatisticsSection(self.ui.statisticsButton, session, self.parameters)
+        self.distribution = EvaluationDistributionSection(self.ui.distributionButton, session, views, self.parameters)
         self.turing = TuringSection(self.ui.turingButton, session, views, self.parameters)
+        self.overlap = OverlapSection(self.ui.overlapButton, session, views, self.parameters)
+        self.experiment = ExperimentSection(self.ui.experimentButton, session, self.parameters)
         self.dose = EvaluationDoseSection(self.ui.doseButton, session, self.parameters)
         self.sections = [
             self.pair,
             self.cohort,
+            self.statistics,
+            self.distribution,
             self.turing,
+            self.overlap,
+            self.experiment,
             self.dose,
-        ]  # each has ui, update(), scene_closing() and close()
+        ]  # each has ui, job, update(), scene_closing() and close()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
@@ -154,7 +205,8 @@ class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def exit(self):
-        self.setParameterNode(None)
+        if not any(section.job for section in self.sections):  # else what a job finds would be lost
+            self.setParameterNode(None)
 
     def onSceneStartClose(self, caller=None, event=None):
         for section in self.sections:
@@ -185,7 +237,7 @@ class SynthEvalWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = None
         if parameterNode:
-            self._parameterNodeGuiTags = [parameterNode.connectGui(section.ui) for section in self.sections]
+            self._parameterNodeGuiTags = [connect_widgets(parameterNode, section.ui) for section in self.sections]
             self._parameterNode = parameterNode
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
             self.onParameterNodeModified()

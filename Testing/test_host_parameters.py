@@ -2,7 +2,7 @@
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Union
 
 import pytest
 
@@ -87,6 +87,33 @@ def test_a_removed_node_is_none():
     assert parameters.volume is None
 
 
+def make_union(*types):
+    from slicer.parameterNodeWrapper import parameterNodeWrapper
+
+    return parameterNodeWrapper(type("Union", (), {"__annotations__": {"labels": Union[types]}}))  # noqa: UP007
+
+
+def test_several_types_need_none_among_them(tmp_path):
+    import slicer
+
+    types = (slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLLabelMapVolumeNode)
+    with pytest.raises(TypeError, match="None"):
+        make_union(*types)(make_node())
+    parameters = make_union(*types, None)(make_node())
+    assert parameters.labels is None
+    for kind in ("vtkMRMLLabelMapVolumeNode", "vtkMRMLSegmentationNode"):
+        parameters.labels = slicer.mrmlScene.AddNewNodeByClass(kind)
+        assert parameters.labels.GetClassName() == kind
+    with pytest.raises(TypeError):
+        parameters.labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    slicer.mrmlScene.RemoveNode(parameters.labels)
+    assert parameters.labels is None
+    selector = slicer.qMRMLNodeComboBox()
+    selector.setMRMLScene(slicer.mrmlScene)
+    parameters.connectParametersToGui({"labels": selector})
+    assert selector.nodeTypes == ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode")
+
+
 def make_gui():
     import qt
     import slicer
@@ -105,9 +132,11 @@ def make_gui():
 def test_widgets_both_ways(slicer_host):
     import slicer
 
+    from synthct.scene.parameter_widgets import connect_widgets
+
     parameters, gui = make_wrapper()(make_node()), make_gui()
     parameters.count = 4
-    tag = parameters.connectGui(gui)
+    tag = connect_widgets(parameters, gui)
     assert (gui.count.value, gui.count.maximum, gui.flag.checked) == (4, 9, True)
     assert gui.volume.nodeTypes == ("vtkMRMLScalarVolumeNode",) and gui.planes.count == 2
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
@@ -134,7 +163,7 @@ def test_one_event_per_change(slicer_host):
     import vtk
 
     parameters, got = make_wrapper()(make_node()), []
-    parameters.connectGui(make_gui())
+    assert parameters.connectGui(make_gui()) is None  # as before Slicer 5.10
     tag = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: got.append(event))
     with slicer.util.NodeModify(parameters):
         parameters.name, parameters.count = "b", 5

@@ -133,19 +133,38 @@ def test_create_rename_delete_by_the_menu(selector, slicer_host):
 def test_path_line_edit(slicer_host, tmp_path):
     import ctk
 
-    got, valid = [], []
+    got, valid, texts = [], [], []
     edit = ctk.ctkPathLineEdit()
     edit.connect("currentPathChanged(QString)", got.append)
     edit.validInputChanged.connect(valid.append)
+    edit.comboBox().connect("editTextChanged(QString)", texts.append)
     edit.settingKey = "Models"
     edit.currentPath = str(tmp_path)
     assert got == [str(tmp_path)] and edit.currentPath == str(tmp_path)
     edit.addCurrentPathToHistory()
     edit.setCurrentPath("/nowhere/at/all")
-    assert valid == [False]
+    assert got[-1] == "/nowhere/at/all" and valid == [True]  # whether it exists is not looked at
+    edit.setCurrentPath("")
+    assert got[-1] == "/nowhere/at/all" and valid == [True, False] and texts[-1] == ""
+    edit.nameFilters = ["Tables (*.csv)"]
+    edit.setCurrentPath("/a/table.txt")
+    assert got[-1] == "/nowhere/at/all" and valid[-1] is False and texts[-1] == "/a/table.txt"
+    edit.setCurrentPath("/a/table.csv")
+    assert got[-1] == "/a/table.csv" and valid[-1] is True
+    edit.nameFilters = []
     other = ctk.ctkPathLineEdit()
+    other.connect("currentPathChanged(QString)", got.append)
+    got.clear()
     other.settingKey = "Models"
-    assert other.currentPath == str(tmp_path)
+    assert other.currentPath == str(tmp_path) and got == []
+    other.settingKey = "Others"
+    assert other.currentPath == str(tmp_path)  # what is shown stays
+    other.settingKey = "Models"
+    other.currentPath = "/second"
+    other.addCurrentPathToHistory()
+    got.clear()
+    other.addCurrentPathToHistory()
+    assert got == [str(tmp_path), "/second"]  # taken out of the list and put in again
     assert {type(edit.filters), type(edit.Dirs)} == {int}
     edit.filters = edit.Dirs
     slicer_host.answer("", str(tmp_path))

@@ -1,9 +1,10 @@
 """The few CTK widgets that the modules use, on PySide6."""
 
-from pathlib import Path
 from typing import Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
+
+from .path_line_edit import ctkPathLineEdit
 
 
 def _stored(kind, name):
@@ -105,106 +106,6 @@ class ctkComboBox(QtWidgets.QComboBox):
         self.setCurrentIndex(next((i for i in range(self.count()) if str(self.itemData(i)) == data), -1))
 
     currentUserDataAsString = QtCore.Property(str, _get_user_data, setCurrentUserDataAsString)
-
-
-class ctkPathLineEdit(QtWidgets.QWidget):
-    """An editable path with a browse button; history kept in QSettings under ``settingKey``."""
-
-    Filters = QtCore.QDir.Filter
-    currentPathChanged = QtCore.Signal(str)
-    validInputChanged = QtCore.Signal(bool)
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None):
-        super().__init__(parent)
-        self._filters = int(QtCore.QDir.Filter.AllEntries.value)
-        self._options = 0
-        self._name_filters: list[str] = []
-        self._label = ""
-        self._setting_key = ""
-        self._valid = True
-        self._combo = QtWidgets.QComboBox(self)
-        self._combo.setEditable(True)
-        self._combo.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
-        self._browse = QtWidgets.QToolButton(self)
-        self._browse.setText("...")
-        self._browse.clicked.connect(self.browse)
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._combo)
-        layout.addWidget(self._browse)
-        self._combo.editTextChanged.connect(self._on_text)
-        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
-
-    def _on_text(self, text):
-        valid = not text or Path(text).exists()
-        if valid != self._valid:
-            self._valid = valid
-            self.validInputChanged.emit(valid)
-        self.currentPathChanged.emit(text)
-
-    def comboBox(self) -> QtWidgets.QComboBox:
-        """Return the combo box that holds the text and the history."""
-        return self._combo
-
-    def browse(self) -> None:
-        """Ask for a folder or a file, as ``filters`` says."""
-        from .dialogs import choose_path
-
-        directories_only = self._filters & 1 and not self._filters & 2
-        if chosen := choose_path(self._label or "Select a path", "directory" if directories_only else "file"):
-            self.setCurrentPath(chosen)
-            self.addCurrentPathToHistory()
-
-    def setCurrentPath(self, path: str) -> None:
-        """Show ``path``."""
-        if path != self._combo.currentText():
-            self._combo.setEditText(path)
-
-    def addCurrentPathToHistory(self) -> None:
-        """Put the current path first in the history, also in QSettings where ``settingKey`` is set."""
-        path = self._combo.currentText()
-        if not path:
-            return
-        paths = [path, *(p for p in self._history() if p != path)][:10]
-        if self._setting_key:
-            QtCore.QSettings().setValue(self._setting_key, paths)
-        self._show_history(paths, path)
-
-    def retrieveHistory(self) -> None:
-        """Read the history from QSettings and show its first path."""
-        paths = QtCore.QSettings().value(self._setting_key) or []
-        paths = [paths] if isinstance(paths, str) else list(paths)
-        self._show_history(paths, paths[0] if paths else "")
-
-    def _history(self):
-        return [self._combo.itemText(index) for index in range(self._combo.count())]
-
-    def _show_history(self, paths, current):
-        with QtCore.QSignalBlocker(self._combo):
-            self._combo.clear()
-            self._combo.addItems(paths)
-            self._combo.setEditText(self._combo.currentText())
-        self._combo.setEditText(current)
-
-    def _set_setting_key(self, key):
-        self._setting_key = key
-        self.retrieveHistory()
-
-    currentPath = QtCore.Property(str, lambda self: self._combo.currentText(), setCurrentPath)
-    filters = QtCore.Property(
-        int, lambda self: self._filters, lambda self, value: setattr(self, "_filters", int(value))
-    )
-    options = QtCore.Property(
-        int, lambda self: self._options, lambda self, value: setattr(self, "_options", int(value))
-    )
-    label = QtCore.Property(str, lambda self: self._label, lambda self, value: setattr(self, "_label", value))
-    settingKey = QtCore.Property(str, lambda self: self._setting_key, _set_setting_key)
-    nameFilters = QtCore.Property(
-        "QStringList", lambda self: self._name_filters, lambda self, value: setattr(self, "_name_filters", list(value))
-    )
-    showBrowseButton = QtCore.Property(
-        bool, lambda self: not self._browse.isHidden(), lambda self, value: self._browse.setVisible(value)
-    )
 
 
 class ctkMessageBox(QtWidgets.QMessageBox):

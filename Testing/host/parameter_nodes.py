@@ -67,16 +67,23 @@ class Parameter:
         """Return the first annotation of a class, or None."""
         return next((item for item in self.annotations if isinstance(item, annotation)), None)
 
+    @property
+    def keys(self) -> list[str]:
+        """What it is called in the node: of several types each has a name of its own, and so has None."""
+        if not isinstance(self.kind, tuple):
+            return [self.name]
+        return [f"{self.name}.{number}" for number in range(len(self.kind) + self.optional)]
+
     def is_in(self, node: Any) -> bool:
         """Return whether the node holds this parameter."""
-        return bool(node.HasParameter(self.name))
+        return any(node.HasParameter(key) for key in self.keys)
 
     def read(self, node: Any) -> Any:
         """Return the value kept in the node (the default is written first where there is none)."""
         if not self.is_in(node):
             self.write(node, self.default)
         if self.is_node:
-            return node.GetNodeReference(self.name)
+            return node.GetNodeReference(next(key for key in self.keys if node.HasParameter(key)))
         text = node.GetParameter(self.name)
         if self.kind is bool:
             return text == "True"
@@ -85,7 +92,9 @@ class Parameter:
     def write(self, node: Any, value: Any) -> None:
         """Check ``value`` and keep it; TypeError or ValueError where it does not fit."""
         accepted = (int, float) if self.kind is float else self.kinds
-        if value is None and not (self.is_node or self.optional):
+        if value is None and isinstance(self.kind, tuple) and not self.optional:
+            raise TypeError(f"Unable to write value 'None': {self.name} is a Union without None")
+        if value is None and not self.is_node:
             raise ValueError("Value must not be None")
         if value is not None and not isinstance(value, accepted):
             raise TypeError(f"Value must be of type '{self.kind}', is type '{type(value)}' value '{value}'")
@@ -94,8 +103,12 @@ class Parameter:
                 validator.validate(value)
         with slicer.util.NodeModify(node):
             if self.is_node:
-                node.SetParameter(self.name, "")
-                node.SetNodeReferenceID(self.name, value.GetID() if value is not None else None)
+                for key in self.keys if isinstance(self.kind, tuple) else ():
+                    node.UnsetParameter(key)
+                    node.RemoveNodeReferenceIDs(key)
+                kind = next((n for n, kind in enumerate(self.kinds) if isinstance(value, kind)), -1)
+                node.SetParameter(self.keys[kind], "")
+                node.SetNodeReferenceID(self.keys[kind], value.GetID() if value is not None else None)
             else:
                 node.SetParameter(self.name, value.name if isinstance(value, enum.Enum) else str(value))
 
@@ -155,12 +168,15 @@ class _Wrapper:
         return Default(self._checked(name).default)
 
     def connectGui(self, gui):
-        """Connect every widget whose ``SlicerParameterName`` property names a parameter; return a tag."""
+        """Connect every widget whose ``SlicerParameterName`` property names a parameter.
+
+        Before Slicer 5.10 the tag that `disconnectGui` needs does not come back, and so it does not here.
+        """
         import qt
 
         widgets = gui.findChildren(qt.QWidget) if hasattr(gui, "findChildren") else vars(gui).values()
         named = {widget.property(SlicerParameterNamePropertyName): widget for widget in widgets}
-        return self.connectParametersToGui({name: widget for name, widget in named.items() if name})
+        self.connectParametersToGui({name: widget for name, widget in named.items() if name})
 
     def connectParametersToGui(self, mapping):
         from .parameter_widgets import Connector

@@ -13,6 +13,7 @@ from synthct.errors import UserError
 from synthct.scene.cards import card_html, device_text, error_html
 from synthct.scene.jobs import Job
 from synthct.scene.packages import missing
+from synthct.scene.path_edits import connect_path, quiet, remember
 from synthct.scene.session import Session
 
 
@@ -48,8 +49,7 @@ class ModelChooser:
         self._changed = changed
         self._installed = installed
         path_edit.filters = ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.NoDotAndDotDot
-        path_edit.connect("currentPathChanged(QString)", self._on_path)
-        path_edit.connect("validInputChanged(bool)", self._on_path)  # a path that does not exist changes only this
+        connect_path(path_edit, self._on_path)
         self.offer_installed()
         self.show()
 
@@ -88,13 +88,14 @@ class ModelChooser:
         box = self.path_edit.comboBox()
         for folder in self._installed():
             if box.findText(str(folder)) < 0:
-                chosen = box.currentText
-                box.addItem(str(folder))
-                box.setEditText(chosen)  # the first item of an empty list would be chosen by itself
+                with quiet(self.path_edit):
+                    chosen = box.currentText
+                    box.addItem(str(folder))
+                    box.setEditText(chosen)  # the first item of an empty list would be chosen by itself
 
     def remember(self) -> None:
         """Put the model into the list of those used last."""
-        self.path_edit.addCurrentPathToHistory()
+        remember(self.path_edit)
         self.offer_installed()  # the list was made anew
 
     def _on_path(self, _signal: object = None) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import ctk
 
+from synthct.scene.path_edits import connect_path
+
 
 class PathParameters:
     """Keeps texts of a parameter node and ``ctkPathLineEdit`` widgets alike.
@@ -36,8 +38,7 @@ class PathParameters:
             is_folder = name in folders
             wanted = ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.NoDotAndDotDot
             edit.filters = wanted if is_folder else ctk.ctkPathLineEdit.Files
-            edit.connect("currentPathChanged(QString)", self._on_path)
-            edit.connect("validInputChanged(bool)", self._on_path)  # a path that does not exist changes only this
+            connect_path(edit, self._on_path)
 
     def __getitem__(self, name: str) -> str:
         """Return the path shown, or an empty text."""
@@ -55,7 +56,7 @@ class PathParameters:
                 edit.currentPath = path
         self._filling = False
 
-    def _on_path(self, _path: object = None) -> None:
+    def _on_path(self, _path: str = "") -> None:
         node = self._parameters()
         if node is None or self._filling:
             return

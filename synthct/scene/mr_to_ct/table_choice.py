@@ -7,6 +7,8 @@ from typing import Any
 
 import ctk
 
+from synthct.scene.path_edits import connect_path
+
 
 class TableChoice:
     """Keeps a path edit and a parameter alike, whichever of them is changed.
@@ -26,7 +28,7 @@ class TableChoice:
         self._parameters, self._name = parameters, name
         edit.filters = ctk.ctkPathLineEdit.Files
         edit.nameFilters = ["Tables (*.csv)"]
-        edit.connect("currentPathChanged(QString)", self._on_path)
+        connect_path(edit, self._on_path)
 
     @property
     def path(self) -> str:

@@ -22,6 +22,7 @@ from synthct.scene.exchange import job_error
 from synthct.scene.following import Following
 from synthct.scene.jobs import Job
 from synthct.scene.pairs import KINDS, PairKind, add_pair
+from synthct.scene.path_edits import remember
 from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 from synthct.whole_file import write_whole
@@ -116,7 +117,7 @@ class TrainingCases:
                 f"The {what} {path} does not exist." if edit.currentPath else f"No {what} is chosen.",
                 todo="Choose one by the button at the right of the line.",
             )
-        edit.addCurrentPathToHistory()
+        remember(edit)
         self.check(path / "pairs.json" if self.source == SCENE else path)
 
     def check(self, path: Path) -> None:
@@ -169,6 +170,7 @@ class TrainingCases:
         self.ui.ctSelector.toolTip = f"The CT in HU that the {kind.name} was made of."
         self.ui.mrSelector.nodeTypes = [kind.node_type]
         for edit in (self.ui.folderPathEdit, self.ui.manifestPathEdit, self.ui.pairsPathEdit):
+            edit.currentPath = ""  # else the path of the other task would stay
             edit.settingKey = f"{edit.settingKey}/{self._task}"
 
     def _on_source(self, _index: int = 0) -> None:

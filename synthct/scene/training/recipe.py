@@ -18,6 +18,7 @@ from synthct.scene.choosers import DeviceChooser
 from synthct.scene.exchange import job_error
 from synthct.scene.following import Following
 from synthct.scene.jobs import Job
+from synthct.scene.path_edits import connect_path
 from synthct.scene.session import Session
 from synthct.terminal import duration
 
@@ -64,7 +65,7 @@ class TrainingRecipe:
         self.ui.recipePathEdit.filters = ctk.ctkPathLineEdit.Files
         self.ui.recipePathEdit.nameFilters = ["Recipes (*.yaml *.yml)"]
         self.ui.presetComboBox.connect("currentIndexChanged(int)", self._on_change)
-        self.ui.recipePathEdit.connect("currentPathChanged(QString)", self._on_change)
+        connect_path(self.ui.recipePathEdit, self._on_change)
         self.ui.stepsSpinBox.connect("valueChanged(int)", self._on_change)
         self.ui.batchSpinBox.connect("valueChanged(int)", self._on_change)
         self.ui.measureButton.connect("clicked(bool)", self._on_measure)

@@ -18,6 +18,7 @@ from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
 from synthct.scene.choosers import DeviceChooser
+from synthct.scene.path_edits import connect_path, remember
 from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 from synthct.scene.training.cases import TrainingCases
@@ -85,7 +86,7 @@ class TrainingSection:
         button.connect("contentsCollapsed(bool)", self._on_collapsed)
         self.ui.runPathEdit.filters = ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.NoDotAndDotDot
         self.ui.runPathEdit.settingKey = f"SyntheticCT/Runs/{task}"  # shows the run used last
-        self.ui.runPathEdit.connect("currentPathChanged(QString)", self._on_path)
+        connect_path(self.ui.runPathEdit, self._on_path)
         self.ui.startButton.connect("clicked(bool)", self._on_start)
         self.ui.pauseButton.connect("clicked(bool)", self._on_pause)
         self.ui.stopButton.connect("clicked(bool)", self._on_stop)
@@ -178,7 +179,7 @@ class TrainingSection:
     def _began(self, run: TrainingRun) -> None:
         self.run = run
         self._letting_go = False
-        self.ui.runPathEdit.addCurrentPathToHistory()
+        remember(self.ui.runPathEdit)
         self._watch()
         self._show()
 
