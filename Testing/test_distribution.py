@@ -1,5 +1,6 @@
 """Sets of images compared: known answers for scores and words, the verb in a child process, what it refuses."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -171,6 +172,7 @@ def distribution(real, synthetic, features, output, *more):
 
 def test_verb_in_a_child_process_writes_numbers_report_and_picture(real, fair, model, tmp_path):
     outputs = {"--output": "dist.json", "--report": "page.html", "--picture": "tsne.png", "--events": "events.jsonl"}
+    outputs["--places"] = "places.csv"
     words = ["--real", real, "--synthetic", fair, "--features", model, "--device", "cpu"]
     words += [word for name, file in outputs.items() for word in (name, tmp_path / file)]
     done = subprocess.run(
@@ -188,6 +190,12 @@ def test_verb_in_a_child_process_writes_numbers_report_and_picture(real, fair, m
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "real against real" in page and found["features"]["sha256"] in page and "data:image/png" in page
     assert (tmp_path / "tsne.png").read_bytes().startswith(b"\x89PNG")
+    with open(tmp_path / "places.csv", newline="", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    assert [point["set"] for point in points] == ["real"] * 12 + ["synthetic"] * 12
+    assert {point["source"] for point in points} == {"large", "small", "synthetic"}
+    assert points[0]["image"] == str(real / "images" / f"{points[0]['case']}.nii.gz")
+    assert len({(point["x"], point["y"]) for point in points}) == 24 and found["embedding"] in page
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert kinds[-1] == "result" and "warning" in kinds
 

@@ -8,6 +8,11 @@ import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from vtk.util.numpy_support import vtk_to_numpy
 
+_SERIES = slicer.vtkMRMLPlotSeriesNode
+_LINES = {_SERIES.LineStyleNone: "", _SERIES.LineStyleDash: "--"}
+_MARKERS = {_SERIES.MarkerStyleCross: "x", _SERIES.MarkerStyleCircle: "o"}
+"""Those that the modules use; any other line is drawn through, any other marker not at all."""
+
 
 class qMRMLPlotView(QtWidgets.QLabel):
     """The picture of one chart; a point is selected by a test that emits the signal, not by the mouse."""
@@ -86,7 +91,9 @@ class qMRMLPlotView(QtWidgets.QLabel):
                     color=series.GetColor(),
                     alpha=series.GetOpacity(),
                     linewidth=series.GetLineWidth(),
-                    linestyle="--" if series.GetLineStyle() == series.LineStyleDash else "-",
+                    linestyle=_LINES.get(series.GetLineStyle(), "-"),
+                    marker=_MARKERS.get(series.GetMarkerStyle(), ""),
+                    markersize=series.GetMarkerSize() * 0.72,
                     label=series.GetName(),
                 )
         if axes.lines:

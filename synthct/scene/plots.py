@@ -42,6 +42,23 @@ def add_line(
     return series
 
 
+def add_points(
+    chart: slicer.vtkMRMLPlotChartNode,
+    table: slicer.vtkMRMLTableNode,
+    name: str,
+    columns: tuple[str, str],
+    colour: tuple[float, float, float],
+    cross: bool = False,
+) -> slicer.vtkMRMLPlotSeriesNode:
+    """Add points without a line to a chart, as circles or crosses; otherwise as :func:`add_line`."""
+    series = add_line(chart, table, name, columns, colour)
+    series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleNone)
+    style = slicer.vtkMRMLPlotSeriesNode.MarkerStyleCross if cross else slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle
+    series.SetMarkerStyle(style)
+    series.SetMarkerSize(9)
+    return series
+
+
 def column(title: str, values: Sequence[float]) -> vtk.vtkDoubleArray:
     """Return a column of a table."""
     array = numpy_support.numpy_to_vtk(np.array(values, dtype=float), deep=True)

@@ -50,28 +50,50 @@ def draw(
     table
         Holds the columns already; None: the chart's own table is filled.
     """
-    if chart is None or chart.GetScene() is None:
-        chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", slicer.mrmlScene.GenerateUniqueName(name))
     own = table is None
-    for series in [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]:
-        if series is None:
-            continue
-        if own:
-            table = series.GetTableNode()
-        slicer.mrmlScene.RemoveNode(series)
-    chart.RemoveAllPlotSeriesNodeIDs()
+    if own:
+        table = _table_of(chart)
+    chart = without_series(chart, name)
     if own:
         table = fill_table(table, name, columns)
-    chart.SetTitle(name)
-    chart.SetXAxisTitle(titles[0])
-    chart.SetYAxisTitle(titles[1])
-    chart.SetGridVisibility(True)
+    set_axes(chart, name, titles)
     x = next(iter(columns))
     for line in lines:
         series = add_line(chart, table, line.name, (x, line.column), line.colour)
         if line.dashed:
             series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleDash)
     return chart
+
+
+def without_series(chart: slicer.vtkMRMLPlotChartNode | None, name: str) -> slicer.vtkMRMLPlotChartNode:
+    """Return a chart without its curves, whose nodes go; None or one that is gone: a new one of that name."""
+    if chart is None or chart.GetScene() is None:
+        return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", slicer.mrmlScene.GenerateUniqueName(name))
+    for series in _series_of(chart):
+        slicer.mrmlScene.RemoveNode(series)
+    chart.RemoveAllPlotSeriesNodeIDs()
+    return chart
+
+
+def set_axes(chart: slicer.vtkMRMLPlotChartNode, name: str, titles: tuple[str, str]) -> None:
+    """Give a chart its title and those of its axes, and a grid."""
+    chart.SetTitle(name)
+    chart.SetXAxisTitle(titles[0])
+    chart.SetYAxisTitle(titles[1])
+    chart.SetGridVisibility(True)
+
+
+def _series_of(chart: slicer.vtkMRMLPlotChartNode) -> list[slicer.vtkMRMLPlotSeriesNode]:
+    series = [chart.GetNthPlotSeriesNode(number) for number in range(chart.GetNumberOfPlotSeriesNodes())]
+    return [each for each in series if each is not None]
+
+
+def _table_of(chart: slicer.vtkMRMLPlotChartNode | None) -> slicer.vtkMRMLTableNode | None:
+    """The table that a chart's last curve is drawn from, where the chart is still in the scene."""
+    if chart is None or chart.GetScene() is None:
+        return None
+    series = _series_of(chart)
+    return series[-1].GetTableNode() if series else None
 
 
 def draw_slices(

@@ -1,10 +1,8 @@
-"""The section "Cohort" of SynthEval: many pairs judged by a job, each shown by a click, groups compared."""
+"""The section "Cohort" of SynthEval: many pairs judged by a job, each shown by a click."""
 
 from __future__ import annotations
 
 import html
-import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from synthct.scene.cards import SCORES, error_html
 from synthct.scene.evaluation.cases import LIST, RESULTS, load_case, read_cases, show_slices, take_scores, write_list
 from synthct.scene.evaluation.regions import slice_places
 from synthct.scene.evaluation.report import open_file
-from synthct.scene.evaluation.tables import TableView, fill_table, rows_of, short
+from synthct.scene.evaluation.tables import TableView, rows_of, short
 from synthct.scene.evaluation.views import CompareViews
 from synthct.scene.exchange import job_error
 from synthct.scene.following import Following
@@ -39,10 +37,6 @@ _SHORT = {
     "dice_bone": "Dice bone",
     "ssim_synthrad2023": "SSIM",
 }
-_GROUP_COLUMNS = {
-    "group": "Group", "score": "Score", "n": "n", "difference": "Difference", "p_t_holm": "p (t)",
-    "p_wilcoxon_holm": "p (Wilcoxon)", "effect_dz": "d",
-}  # fmt: skip
 _MOST_WARNINGS = 5
 
 
@@ -86,14 +80,12 @@ class EvaluationCohortSection:
         )
         self.ui.listPathEdit.nameFilters = ["JSON (*.json)"]
         self._cases = TableView(self.ui.casesTable, self._on_case)
-        self._groups = TableView(self.ui.groupsTable)
         self._following = Following(self._on_end, self._on_look)
         views.point_listeners.append(self._on_point)
         self.ui.makeButton.connect("clicked(bool)", self._on_make)
         self.ui.evaluateButton.connect("clicked(bool)", self._on_evaluate)
         self.ui.openReportButton.connect("clicked(bool)", self._on_report)
         self.ui.backButton.connect("clicked(bool)", self._on_back)
-        self.ui.compareButton.connect("clicked(bool)", self._on_compare)
         self.update()
 
     @property
@@ -107,9 +99,8 @@ class EvaluationCohortSection:
         node, ui, running = self._parameters(), self.ui, self.job is not None
         lacking = "" if self._paths["cohortList"] else _("Choose a list of pairs, or make one.")
         lacking = lacking or ("" if self._paths["cohortOutput"] else _("Choose a folder for the results."))
-        evaluating = self.job is not None and self.job.verb == "evaluate"
-        ui.evaluateButton.text = _("Cancel") if evaluating else _("Evaluate all")
-        ui.evaluateButton.enabled = evaluating or not (running or lacking or node is None)
+        ui.evaluateButton.text = _("Cancel") if running else _("Evaluate all")
+        ui.evaluateButton.enabled = running or not (lacking or node is None)
         ui.evaluateButton.toolTip = lacking or _("Judge every case of the list.")
         both = self._paths["cohortReferences"] and self._paths["cohortSynthetics"]
         where = self._paths["cohortList"] or self._paths["cohortOutput"]
@@ -125,7 +116,6 @@ class EvaluationCohortSection:
             widget.setVisible(bool(rows))
         ui.backButton.enabled = self._views.shown
         self._show_cases(rows)
-        self._show_groups(node, rows, running)
 
     def poll(self) -> None:
         """See how far the job is; in a script Slicer's timers may never fire."""
@@ -149,31 +139,6 @@ class EvaluationCohortSection:
             for row in rows
         ]
         self._cases.show(titles, shown)
-
-    def _show_groups(self, node: Any, rows: list[dict[str, str]], running: bool) -> None:
-        groups = list(dict.fromkeys(row["group"] for row in rows))
-        box = self.ui.baselineComboBox
-        if [box.itemText(place) for place in range(box.count)] != groups:
-            box.clear()
-            box.addItems(groups)
-        self.ui.groupsGroupBox.setVisible(len(groups) > 1)
-        self.ui.compareButton.enabled = not running
-        compared = rows_of(node.cohortStatistics) if node is not None else []
-        self.ui.groupsTable.setVisible(bool(compared))
-        shown = [[short(row[name]) for name in _GROUP_COLUMNS] for row in compared]
-        notes = [row["notes"].strip() for row in compared]
-        self._groups.show(list(_GROUP_COLUMNS.values()), shown, notes, self._definitions(node))
-
-    def _definitions(self, node: Any) -> list[str]:
-        """What the headings of the compared groups mean."""
-        text = node.cohortStatistics.GetAttribute("definitions") if node and node.cohortStatistics else None
-        known = json.loads(text) if text else {}
-        names = [name.removesuffix("_holm") for name in _GROUP_COLUMNS]
-        holm = ["_holm" in name for name in _GROUP_COLUMNS]
-        return [
-            " ".join(filter(None, (known.get(name), known.get("holm") if corrected else "")))
-            for name, corrected in zip(names, holm, strict=True)
-        ]
 
     def _on_make(self, _clicked: bool = False) -> None:
         listed, output = self._paths["cohortList"], self._paths["cohortOutput"]
@@ -212,20 +177,6 @@ class EvaluationCohortSection:
         except UserError as error:
             self._say_error(error)
 
-    def _on_compare(self, _clicked: bool = False) -> None:
-        folder = self._session.new_folder()
-        options = {
-            "scores": Path(self._parameters().cohortScores.GetAttribute(RESULTS)) / "scores.csv",
-            "group": "group",
-            "baseline": self.ui.baselineComboBox.currentText,
-            "pair_by": "case",
-            "output": folder / "statistics.json",
-        }
-        try:
-            self._follow(Job.start("statistics", options, folder))
-        except UserError as error:
-            self._say_error(error)
-
     def _follow(self, job: Job) -> None:
         self._following.follow(job)
         show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Starting"))
@@ -240,7 +191,7 @@ class EvaluationCohortSection:
             if job.state != "done":
                 raise job_error(job.error, {})
             if parameters is not None:
-                (self._take_scores if job.verb == "evaluate" else self._take_statistics)(job, parameters)
+                self._take_scores(job, parameters)
         except UserError as error:
             self._say_error(error)
             return
@@ -255,21 +206,7 @@ class EvaluationCohortSection:
     def _take_scores(self, job: Job, parameters: Any) -> None:
         listed, output = Path(job.options["cohort"]), Path(job.options["output"])
         table = take_scores(listed, output, parameters.cohortScores)
-        parameters.cohortStatistics = None
         parameters.cohortScores = table
-
-    def _take_statistics(self, job: Job, parameters: Any) -> None:
-        content = json.loads(Path(job.options["output"]).read_text(encoding="utf-8"))
-        rows = content["comparisons"]
-        if not rows:
-            raise UserError("Nothing could be compared.", " ".join(content["notes"]), "Choose another baseline.")
-        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("group", "score")}
-        numbers = [name for name in rows[0] if isinstance(rows[0][name], int | float | None) and name not in columns]
-        columns |= {name: [math.nan if row[name] is None else row[name] for row in rows] for name in numbers}
-        columns["notes"] = [" ".join(row["notes"]) or " " for row in rows]
-        table = fill_table(parameters.cohortStatistics, f"Groups against {job.options['baseline']}", columns)
-        table.SetAttribute("definitions", json.dumps(content["definitions"]))
-        parameters.cohortStatistics = table
 
     def _on_case(self, row: int) -> None:
         parameters = self._parameters()

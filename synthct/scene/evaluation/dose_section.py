@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ctk
+import numpy as np
 import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
@@ -20,7 +21,7 @@ from synthct.scene import packages
 from synthct.scene.cards import error_html
 from synthct.scene.display import show_over
 from synthct.scene.evaluation.charts import Line, draw
-from synthct.scene.evaluation.error_maps import show_as_difference
+from synthct.scene.evaluation.error_maps import NOT_JUDGED, show_as_difference, show_as_gamma
 from synthct.scene.evaluation.regions import hand_over_regions
 from synthct.scene.evaluation.tables import TableView, fill_table, rows_of, short
 from synthct.scene.exchange import hand_over, job_error, remove_images, renamed
@@ -32,10 +33,13 @@ from synthct.scene.path_parameters import PathParameters
 from synthct.scene.plots import show_chart
 from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
+from synthct.volumes.geometry import image_from_array
 
 _TITLE = "Dose"
 _DOSE = "dose, Gy"
 _METRICS = ("d98_gy", "d95_gy", "d50_gy", "d2_gy", "mean_gy")
+CRITERIA = {"1 %/1 mm": (1.0, 1.0), "2 %/2 mm": (2.0, 2.0), "3 %/3 mm": (3.0, 3.0)}
+"""Percent and mm of gamma, by what the user chooses the map by."""
 _COLOURS = (
     (0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16), (0.58, 0.4, 0.74),
     (0.55, 0.34, 0.29), (0.89, 0.47, 0.76), (0.5, 0.5, 0.5),
@@ -75,6 +79,7 @@ class EvaluationDoseSection:
         self._following = Following(self._on_end, self._on_look)
         self.ui.compareButton.connect("clicked(bool)", self._on_compare)
         self.ui.showDifferenceButton.connect("clicked(bool)", self._on_difference)
+        self.ui.showGammaButton.connect("clicked(bool)", self._on_gamma)
         self.ui.showCurvesButton.connect("clicked(bool)", self._on_curves)
         self.update()
 
@@ -99,8 +104,9 @@ class EvaluationDoseSection:
         ui.evaluatedPathEdit.setVisible(node is None or node.doseEvaluated is None)
         ui.structuresPathEdit.setVisible(node is None or node.doseStructures is None)
         found = node is not None and node.doseGamma is not None
-        for widget in (ui.resultsTabs, ui.showDifferenceButton, ui.showCurvesButton):
+        for widget in (ui.resultsTabs, ui.showDifferenceButton, ui.showGammaButton, ui.showCurvesButton):
             widget.setVisible(found)
+        ui.showGammaButton.enabled = found and node.doseGammaMap is not None
         ui.showDifferenceButton.enabled = found and node.doseDifference is not None
         ui.showCurvesButton.enabled = found and node.doseChart is not None
         self._show_tables(node)
@@ -186,8 +192,12 @@ class EvaluationDoseSection:
             "output": folder / "dose.json",
             "dvh": folder / "dvh.csv" if "structures" in options else None,
             "difference": folder / "difference.nrrd",
+            "gamma_map": folder / "gamma.nrrd",
         }
-        return Job.start("dose", options, folder / "job")
+        first = CRITERIA[parameters.doseCriterion]  # the map is of the first
+        ordered = [first, *(each for each in CRITERIA.values() if each != first)]
+        words = [word for pair in ordered for word in ("--criterion", *(f"{value:g}" for value in pair))]
+        return Job.start("dose", options, folder / "job", words=words)
 
     def _on_look(self, job: Job) -> None:
         show_progress(self.ui.progressBar, self.ui.statusLabel, job.progress, _("Comparing"))
@@ -216,7 +226,8 @@ class EvaluationDoseSection:
         content = json.loads(Path(job.options["output"]).read_text(encoding="utf-8"))
         node = parameters.doseEvaluated
         name = node.GetName() if node is not None else Path(job.options["evaluated"]).stem
-        gamma = content["gamma"]
+        criterion = next(iter(content["gamma"]))
+        gamma = dict(sorted(content["gamma"].items()))
         columns: dict[str, Any] = {"criterion": list(gamma)}
         for title, key in (("passing, %", "pass_percent"), ("mean gamma", "mean"), ("voxels", "voxels")):
             columns[title] = [_number(found[key]) for found in gamma.values()]
@@ -227,6 +238,7 @@ class EvaluationDoseSection:
             parameters.doseDifference = node_from_image(image, f"{name} dose difference")
         else:
             update_node_from_image(parameters.doseDifference, image)
+        self._take_gamma(job, criterion, parameters, name)
         most = max(abs(content["largest_difference_gy"]), 0.01)
         show_as_difference(parameters.doseDifference, most, "evaluated − reference, Gy")
         kind = content["gamma_kind"]
@@ -243,6 +255,18 @@ class EvaluationDoseSection:
         )
         self.ui.statusLabel.text = html.escape(text)
         parameters.doseGamma.SetDescription(text)
+
+    def _take_gamma(self, job: Job, criterion: str, parameters: Any, name: str) -> None:
+        image = sitk.ReadImage(str(job.options["gamma_map"]))
+        judged = sitk.GetArrayFromImage(image)
+        judged[~np.isfinite(judged)] = NOT_JUDGED
+        image = image_from_array(judged, image)
+        if parameters.doseGammaMap is None:
+            parameters.doseGammaMap = node_from_image(image, f"{name} gamma map")
+        else:
+            update_node_from_image(parameters.doseGammaMap, image)
+        parameters.doseGammaMap.SetDescription(f"Gamma {criterion}; {NOT_JUDGED:g}: the dose is too low to be judged.")
+        show_as_gamma(parameters.doseGammaMap, criterion)
 
     def _take_structures(self, job: Job, found: Mapping[str, Any], parameters: Any, name: str) -> None:
         if not found:
@@ -268,8 +292,13 @@ class EvaluationDoseSection:
         )
 
     def _on_difference(self, _clicked: bool = False) -> None:
-        node = self._parameters()
-        show_over(node.doseDifference, node.doseReference, 0.8)
+        self._show_map(self._parameters().doseDifference)
+
+    def _on_gamma(self, _clicked: bool = False) -> None:
+        self._show_map(self._parameters().doseGammaMap)
+
+    def _show_map(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+        show_over(volume, self._parameters().doseReference, 0.8)
         if slicer.app.layoutManager() is not None:
             slicer.util.resetSliceViews()
 

@@ -42,7 +42,7 @@ def hand_over_regions(node: slicer.vtkMRMLNode, path: Path) -> dict[str, Place]:
             layers.append(np.zeros(inside.shape, np.uint16))
         layers[layer][inside] = number + 1
         unique = _unique(name, places)
-        places[unique] = _largest_at(inside, mask)
+        places[unique] = largest_at(inside, mask)
         wanted = {"ID": f"Segment_{number + 1}", "Name": unique, "LabelValue": number + 1, "Layer": layer}
         facts |= {f"Segment{number}_{key}": str(value) for key, value in wanted.items()}
     if grid is None:
@@ -114,7 +114,7 @@ def _unique(name: str, taken: dict[str, Place]) -> str:
     return next(each for each in numbered if each not in taken)
 
 
-def _largest_at(inside: np.ndarray, image: sitk.Image) -> Place:
+def largest_at(inside: np.ndarray, image: sitk.Image) -> Place:
     """The middle of a region in the axial slice that holds most of it; NaN where it is empty."""
     order, _ = axial_order(image)
     axis = 2 - order[2]

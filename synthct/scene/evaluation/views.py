@@ -65,7 +65,7 @@ class CompareViews:
             for node in (reference, synthetic):
                 set_ct_window(node)
         manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpPlotView)
-        self._listen(manager)
+        self.listen()
         layers = {"Red": (reference, None), "Green": (synthetic, None), "Yellow": (reference, difference)}
         for name, (view, volumes) in _views():
             background, foreground = layers[name]
@@ -84,9 +84,10 @@ class CompareViews:
         self._picture = False
         self._link()
 
-    def _listen(self, manager: Any) -> None:
-        """Hear which point of the plot is selected."""
-        widget = manager.plotWidget(0) if manager.plotViewCount > 0 else None
+    def listen(self) -> None:
+        """Hear which point of the plot is selected, where there is a plot view by now."""
+        manager = slicer.app.layoutManager()
+        widget = manager.plotWidget(0) if manager is not None and manager.plotViewCount > 0 else None
         view = widget.plotView() if widget is not None else None
         if view is not None and view != self._heard:
             view.connect(_SELECTED, self._on_points)
