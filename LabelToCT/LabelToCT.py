@@ -130,19 +130,14 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = LabelToCTLogic()
         session = self.logic.session
         self.labelMaps = LabelMapSection(self.ui.labelMapButton, session, self.parameters)
-        self.nodules = NoduleSection(self.ui.nodulesButton, self.parameters)
+        self.nodules = NoduleSection(self.ui.nodulesButton, self.parameters, self.onNodules)
         self.synthesis = LabelSynthesisSection(
             self.ui.synthesiseButton, session, self.parameters, card_of, installed_folders
         )
-        self.sections = [
-            self.labelMaps,
-            self.nodules,
-            self.synthesis,
-        ]  # each has ui, update(), scene_closing() and close()
         self.dataSet = DataSetSection(self.ui.dataSetButton, session, self.synthesis.devices, self.parameters, card_of)
-        self.sections.append(self.dataSet)
         self.pairs = GenerateSection(self.ui.generateButton, session, self.parameters, card_of, installed_folders)
-        self.sections.append(self.pairs)
+        # each has ui, update(), scene_closing() and close()
+        self.sections = [self.labelMaps, self.nodules, self.synthesis, self.dataSet, self.pairs]
         self.training = TrainingSection(
             self.ui.trainingButton,
             session,
@@ -216,6 +211,9 @@ class LabelToCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.training.run_path = self._parameterNode.trainingRun
         for section in self.sections:
             section.update()
+
+    def onNodules(self, labels=None, bounds=None):
+        self.labelMaps.update()  # a label map with nodules is not made anew
 
     def onTrainingRun(self):
         if self._parameterNode:

@@ -124,6 +124,30 @@ def test_the_scene_is_closed_while_placing(slicer_host, window, labels):
     assert not slicer_host.errors
 
 
+def test_the_user_deletes_what_is_in_the_scene(slicer_host, window, labels):
+    """Point, and notes: what was shown of them goes, and no button stays that cannot work."""
+    import slicer
+
+    section, ui = window.nodules, window.nodules.ui
+    ui.placeButton.click()
+    click(slicer_host, place_of(labels, *LUNG))
+    slicer.mrmlScene.RemoveNode(section.candidate.placing.node)
+    slicer_host.process_events()
+    assert section.candidate.preview.node is None and not ui.reasonLabel.text
+    assert not ui.acceptButton.enabled and not ui.discardButton.enabled
+    plant(slicer_host, section, labels, LUNG)
+    ui.editButton.click()
+    slicer_host.process_events()
+    slicer.mrmlScene.RemoveNode(section.candidate.placing.node)
+    slicer_host.process_events()
+    assert section._edited is None and section.candidate.preview.node is None
+    plant(slicer_host, section, labels, (12, 24, 41))
+    assert ui.nodulesTable.rowCount == 2
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("Labels planted nodules"))
+    slicer_host.process_events()
+    assert ui.nodulesTable.rowCount == 0 and not ui.undoButton.enabled and not slicer_host.errors
+
+
 def test_another_label_map_has_nodules_of_its_own(slicer_host, window, labels):
     section, ui = window.nodules, window.nodules.ui
     plant(slicer_host, section, labels, LUNG)

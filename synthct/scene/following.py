@@ -39,10 +39,15 @@ class Following:
         self.job = job
         self._timer.start()
 
-    def cancel(self) -> Job | None:
-        """Ask the job to end and look at it no more; return it, if there was one."""
+    def leave(self) -> Job | None:
+        """Look at the job no more, which goes on; return it, if there was one."""
         self._timer.stop()
         job, self.job = self.job, None
+        return job
+
+    def cancel(self) -> Job | None:
+        """Ask the job to end and look at it no more; return it, if there was one."""
+        job = self.leave()
         if job is not None:
             job.cancel()
         return job

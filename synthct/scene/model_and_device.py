@@ -25,7 +25,7 @@ class ModelAndDevice:
     session
         Where the devices are asked for.
     parameters
-        Returns the parameter node (``model``, ``device``), or None.
+        Returns the parameter node, or None.
     read_card
         Returns the card of a model's path, or raises `UserError`.
     installed
@@ -33,6 +33,8 @@ class ModelAndDevice:
     on_model
         Called when the parameter node has another model: with True where the user chose it, False where it came with
         the scene.
+    names
+        Of the parameters for model and device.
 
     Attributes
     ----------
@@ -51,8 +53,10 @@ class ModelAndDevice:
         read_card: Callable[[str], dict[str, Any]],
         installed: Callable[[], list[Path]],
         on_model: Callable[[bool], None],
+        names: tuple[str, str] = ("model", "device"),
     ) -> None:
         self._parameters, self._on_model = parameters, on_model
+        self._model, self._device = names
         self._asked_for_devices = False
         self.models = ModelChooser(path_edit, card_label, read_card, self._on_path, installed)
         self.devices = DeviceChooser(combo_box, session, self._on_device)
@@ -63,11 +67,13 @@ class ModelAndDevice:
         node = self._parameters()
         if node is None:
             return
-        node.model = node.model or self.models.path
-        if node.model != self.models.path:
-            self.models.path = node.model
-        if node.device != self.devices.device:
-            self.devices.device = node.device
+        path, device = getattr(node, self._model), getattr(node, self._device)
+        if not path:
+            setattr(node, self._model, self.models.path)
+        elif path != self.models.path:
+            self.models.path = path
+        if device != self.devices.device:
+            self.devices.device = device
 
     def enter(self) -> None:
         """List what was installed meanwhile; at the first time ask for the devices."""
@@ -83,14 +89,14 @@ class ModelAndDevice:
     def _on_path(self) -> None:
         node = self._parameters()
         if node is not None:
-            by_user = node.model != self.models.path
-            node.model = self.models.path
+            by_user = getattr(node, self._model) != self.models.path
+            setattr(node, self._model, self.models.path)
             self._on_model(by_user)
 
     def _on_device(self) -> None:
         node = self._parameters()
         if node is not None:
-            node.device = self.devices.device
+            setattr(node, self._device, self.devices.device)
 
     def _on_refresh(self, _clicked: bool = False) -> None:
         self.devices.refresh()

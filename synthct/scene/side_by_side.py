@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import slicer
@@ -10,6 +9,11 @@ import slicer
 from synthct.scene.view_looks import ViewLook, look_of, restore_look
 
 _VIEWS = ("Red", "Yellow", "Green", "Slice4")
+_LAYOUTS = (
+    slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView,
+    slicer.vtkMRMLLayoutNode.SlicerLayoutTwoOverTwoView,
+)
+"""Of two views, and with the original CT of four."""
 _OVER_CT = 0.5
 """Opacity of the label map where the original CT lies below it."""
 
@@ -44,8 +48,7 @@ class SideBySide:
         chosen = tuple(node.GetID() if node is not None else None for node in (labels, ct, original))
         if manager is None or (self.shown and chosen == self._volumes):
             return
-        kind = slicer.vtkMRMLLayoutNode
-        layout = kind.SlicerLayoutSideBySideView if original is None else kind.SlicerLayoutTwoOverTwoView
+        layout = _LAYOUTS[original is not None]
         anew = not self._volumes or int(manager.layout) != layout
         if not self.shown:
             self._layout = int(manager.layout)
@@ -83,14 +86,16 @@ class SideBySide:
             return
         self.shown, self._volumes = False, ()
         for name, (view, volumes) in _views():
+            volumes.SetLinkedControl(0)
             if name in self._before:
                 restore_look(self._before[name], view, volumes)
-        manager.setLayout(self._layout)
+        if int(manager.layout) in _LAYOUTS:  # else the user has chosen another one meanwhile
+            manager.setLayout(self._layout)
 
     def forget(self) -> None:
-        """Forget the volumes: the scene closes. The layout before is still known."""
-        self._volumes = ()
-        self._before = {name: replace(look, background=None) for name, look in self._before.items()}
+        """Put the views back and forget what they showed: the scene closes, but its views' directions would stay."""
+        self.back()
+        self._before = {}
 
     def _same_place(self) -> None:
         """Fit the views to the volumes and let all show the first one's slice."""

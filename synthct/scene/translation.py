@@ -34,6 +34,11 @@ class Kept:
     digest: str
     """Of the label map's voxels."""
 
+    @classmethod
+    def of(cls, folder: Path, labels: sitk.Image) -> Kept:
+        """Return where a label map and its CT are to be kept."""
+        return cls(folder, grid_of(labels), _digest(labels))
+
     @property
     def labels(self) -> Path:
         """File of the label map."""

@@ -13,13 +13,12 @@ import slicer
 from synthct.errors import UserError
 from synthct.labels.classes import parse_class_table
 from synthct.scene.display import set_ct_window
+from synthct.scene.folder_job import JOB
 from synthct.scene.label_map.class_colours import set_classes
 from synthct.scene.nodes import node_from_image
 from synthct.scene.studies import sign
 from synthct.volumes.read import read_image
 
-JOB = "job"
-"""Folder in a data set with the job that was started in Slicer: so it is found again after a restart."""
 _SETTINGS, _MANIFEST, _RECORDS = "dataset.json", "manifest.json", "records"
 
 

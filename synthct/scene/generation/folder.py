@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from synthct.errors import UserError
+from synthct.scene.folder_job import JOB
 
-JOB = "job"
-"""Folder in a folder of pairs with the job that was started in Slicer: so it is found again after a restart."""
 RECORDS, PROCESS = "records", "records/process0of1"
 """Where each pair is known, and what a single process holds while it works."""
 PICTURE = "closest_pairs.png"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import ctk
-import qt
 import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
@@ -18,6 +17,7 @@ from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
 from synthct.scene.exchange import job_error
+from synthct.scene.following import Following
 from synthct.scene.generation.folder import GeneratedFolder
 from synthct.scene.generation.latent_preview import LatentPreview
 from synthct.scene.generation.latent_sequence import load_sequence
@@ -26,7 +26,6 @@ from synthct.scene.jobs import Job
 from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 
-POLL_MS = 100
 NAME = "Between seeds"
 _TITLE = "Between two seeds"
 
@@ -50,8 +49,6 @@ class LatentSection:
     ----------
     preview
         What makes the pair under the slider.
-    job
-        What makes the sequence, or None.
     """
 
     def __init__(
@@ -61,7 +58,6 @@ class LatentSection:
         parameters: Callable[[], Any],
         choices: Callable[[], dict[str, Any]],
     ) -> None:
-        self.job: Job | None = None
         self._session = session
         self._parameters = parameters
         self._choices = choices
@@ -71,9 +67,7 @@ class LatentSection:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         button.layout().addWidget(self.widget)
         self.preview = LatentPreview(session, self._on_pair, self._on_preview)
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self.poll)
+        self._following = Following(self._on_end, self._on_look)
         self.ui.placeSlider.connect("valueChanged(int)", self._on_place)
         for box in (self.ui.seedASpinBox, self.ui.seedBSpinBox):
             box.connect("valueChanged(int)", self._on_seed)
@@ -82,13 +76,14 @@ class LatentSection:
         self.ui.latentProgressBar.setVisible(False)
         self.ui.latentStatusLabel.setVisible(False)
 
-    def update(self) -> None:
-        """Show what can be pressed."""
-        self._owner = self._parameters() or self._owner
-        self.show()
+    @property
+    def job(self) -> Job | None:
+        """What makes the sequence, or None."""
+        return self._following.job
 
-    def show(self) -> None:
+    def update(self) -> None:
         """Show what can be pressed, and why not."""
+        self._owner = self._parameters() or self._owner
         try:
             self._choices()
             lacking = ""
@@ -110,27 +105,6 @@ class LatentSection:
         if node is not None and node.pairsPreview is not None:
             self._ask()
 
-    def poll(self) -> None:
-        """See how far the sequence is; in a script Slicer's timers may never fire."""
-        job = self.job
-        if job is None:
-            return
-        job.poll()
-        if not job.finished:
-            cancelling = job.state == "cancelling"
-            waiting = _("Cancelling") if cancelling else _("Starting")
-            event = None if cancelling else job.progress
-            show_progress(self.ui.latentProgressBar, self.ui.latentStatusLabel, event, waiting)
-            return
-        self._timer.stop()
-        self.job = None
-        try:
-            self._receive(job)
-        except UserError as error:
-            self._say_error(error)
-        shutil.rmtree(job.folder.parent, ignore_errors=True)
-        self.show()
-
     def scene_closing(self) -> None:
         """Let go of everything that belongs to the scene."""
         self._owner = None
@@ -142,10 +116,7 @@ class LatentSection:
     def close(self) -> None:
         """End what runs: the window closes."""
         self.preview.close()
-        self._timer.stop()
-        if self.job is not None:
-            self.job.cancel()
-            self.job = None
+        self._following.cancel()
 
     def _on_place(self, _value: int = 0) -> None:
         self.ui.placeTextLabel.text = f"{self.ui.placeSlider.value} %"
@@ -196,7 +167,7 @@ class LatentSection:
             self._say(error_html(error))
         elif self.preview.busy:
             self.ui.latentProgressBar.setRange(0, 0)
-        self.show()
+        self.update()
 
     def _on_pair(self, image: sitk.Image, mask: sitk.Image | None, model: str, options: Mapping[str, Any]) -> None:
         node = self._owner
@@ -215,7 +186,7 @@ class LatentSection:
     def _on_sequence(self, _clicked: bool = False) -> None:
         if self.job is not None:
             self.job.cancel()
-            self.show()
+            self.update()
             return
         try:
             self._choices()
@@ -234,14 +205,27 @@ class LatentSection:
             folder = self._session.new_folder()
             options = {**self._choices(), "steps": int(self.ui.stepsSpinBox.value), "output": folder / "pairs"}
             self._ends = ends
-            self.job = Job.start("generate", options, folder / "job", words=["--interpolate", *ends])
+            self._following.follow(Job.start("generate", options, folder / "job", words=["--interpolate", *ends]))
         except (UserError, OSError) as error:
             self._say_error(error if isinstance(error, UserError) else UserError(f"{error}.", todo="Free space."))
             return
         self.ui.latentStatusLabel.setVisible(True)
         show_progress(self.ui.latentProgressBar, self.ui.latentStatusLabel, None, _("Starting"))
-        self._timer.start()
-        self.show()
+        self.update()
+
+    def _on_look(self, job: Job) -> None:
+        cancelling = job.state == "cancelling"
+        waiting = _("Cancelling") if cancelling else _("Starting")
+        event = None if cancelling else job.progress
+        show_progress(self.ui.latentProgressBar, self.ui.latentStatusLabel, event, waiting)
+
+    def _on_end(self, job: Job) -> None:
+        try:
+            self._receive(job)
+        except UserError as error:
+            self._say_error(error)
+        shutil.rmtree(job.folder.parent, ignore_errors=True)
+        self.update()
 
     def _receive(self, job: Job) -> None:
         """Put the sequence into the scene, unless the scene that it was made for has gone."""

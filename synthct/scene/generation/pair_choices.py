@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,53 @@ class PairChoices:
     Parameters
     ----------
     ui
-        Widgets of ``generate_section.ui``.
+        Widgets of ``section.ui``.
     models, devices
         The choosers.
+    parameters
+        Returns the parameter node (``pairsClass``), or None.
+    changed
+        Called without arguments when another class was chosen, or something else that each pair depends on.
     """
 
-    def __init__(self, ui: Any, models: ModelChooser, devices: DeviceChooser) -> None:
-        self._ui = ui
-        self._models = models
-        self._devices = devices
+    def __init__(
+        self,
+        ui: Any,
+        models: ModelChooser,
+        devices: DeviceChooser,
+        parameters: Callable[[], Any],
+        changed: Callable[[], None],
+    ) -> None:
+        self._ui, self._models, self._devices = ui, models, devices
+        self._parameters, self._changed = parameters, changed
+        self._filling = False
+        ui.classComboBox.addItem(_("All classes in turn"), "")
+        ui.classComboBox.connect("currentIndexChanged(int)", self._on_class)
+        for box in (ui.thresholdSpinBox, ui.minimumSpinBox, ui.truncationSpinBox):
+            box.connect("valueChanged(double)", self._on_how)
+        ui.truncationCheckBox.connect("toggled(bool)", self._on_how)
+
+    def show(self) -> None:
+        """Offer what the model knows; the class that was chosen stays chosen where the model has it."""
+        ui, card, node = self._ui, self._models.card, self._parameters()
+        box, names = ui.classComboBox, list(card["class_names"]) if card is not None else []
+        self._filling = True
+        if names != [box.itemData(number) for number in range(1, box.count)]:
+            while box.count > 1:
+                box.removeItem(1)
+            for name in names:
+                box.addItem(name, name)
+        if node is not None:
+            box.setCurrentIndex(max(box.findData(node.pairsClass), 0))
+        self._filling = False
+        truncation = card is not None and has_truncation(card)
+        for widget in (ui.classLabel, ui.classComboBox):
+            widget.setVisible(bool(names))
+        for widget in (ui.truncationLabel, ui.truncationCheckBox, ui.truncationSpinBox):
+            widget.setVisible(truncation)
+        ui.truncationSpinBox.enabled = ui.truncationCheckBox.checked
+        for widget in (ui.thresholdSpinBox, ui.minimumSpinBox):
+            widget.enabled = card is None or card["masks"] != "none"
 
     def how(self) -> dict[str, Any]:
         """Return the options that say how a single pair is made.
@@ -94,6 +133,15 @@ class PairChoices:
         if options["check_against"] is None and found.complete and options["count"] == there:
             return _("All are there: a larger number adds to them.")
         return ""
+
+    def _on_class(self, _index: int = 0) -> None:
+        node = self._parameters()
+        if node is not None and not self._filling:
+            node.pairsClass = str(self._ui.classComboBox.currentData or "")
+            self._changed()
+
+    def _on_how(self, _value: object = None) -> None:
+        self._changed()
 
     def _settings(self, options: dict[str, Any]) -> dict[str, Any]:
         """What pairs made so would have in common, as they say it themselves."""

@@ -64,7 +64,7 @@ def start(request: LabelRequest, session: Session) -> tuple[Job, dict[Path, str]
     UserError
         A node cannot be used, nodules on another grid, an output that would lose its planted nodules or is an input.
     """
-    _check_output(request)
+    check_output(request.output, request.segmentation, request.nodules)
     folder = session.new_folder()
     try:
         return _start(request, folder)
@@ -124,11 +124,17 @@ def finish(job: Job, request: LabelRequest) -> slicer.vtkMRMLLabelMapVolumeNode:
     return node
 
 
-def _check_output(request: LabelRequest) -> None:
-    output = request.output
+def check_output(output: slicer.vtkMRMLLabelMapVolumeNode | None, *inputs: slicer.vtkMRMLNode | None) -> None:
+    """Refuse a label map as output that is an input, or would lose its planted nodules.
+
+    Raises
+    ------
+    UserError
+        Naming the label map.
+    """
     if output is None:
         return
-    if output in (request.segmentation, request.nodules):
+    if output in inputs:
         raise UserError(
             f"The label map would replace {output.GetName()}.", "It is made of it.", "Choose another label map."
         )

@@ -21,7 +21,7 @@ from synthct.scene.following import Following
 from synthct.scene.jobs import Job
 from synthct.scene.label_map.class_colours import set_outline, show_labels
 from synthct.scene.label_map.class_table import ClassTableEditor
-from synthct.scene.label_map.job import LabelRequest, finish, start
+from synthct.scene.label_map.job import LabelRequest, check_output, finish, start
 from synthct.scene.label_map.mapping_table import MappingTable
 from synthct.scene.label_maps import label_names
 from synthct.scene.progress import show_progress
@@ -49,13 +49,13 @@ class LabelMapSection:
 
     def __init__(self, button: ctk.ctkCollapsibleButton, session: Session, parameters: Callable[[], Any]) -> None:
         self._session, self._parameters = session, parameters
+        self._owner: Any = None  # the parameter node of this scene, also while another module is shown
         self._request: LabelRequest | None = None
         self._names: dict[Path, str] = {}
         self._shown = ""
         self._appearance: tuple[Any, ...] = ()
         self._listed: tuple[Any, ...] = ()
         self._labels: dict[int, str] = {}
-        self._look: tuple[Any, ...] = ()
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("section.ui")))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
@@ -82,12 +82,13 @@ class LabelMapSection:
     def scene_closing(self) -> None:
         """Forget what belongs to the scene."""
         self.close()
-        self._look = ()
+        self._owner = None
         self.ui.labelsStatusLabel.text = ""
 
     def update(self) -> None:
         """Show what the parameter node says, and what can be pressed."""
         node = self._parameters()
+        self._owner = node or self._owner
         running = self.job is not None
         if node is not None and self.classes is not None and node.classTable != self._shown:
             self._shown = node.classTable
@@ -118,6 +119,10 @@ class LabelMapSection:
             return _("Choose a CT.")
         if self.classes is not None and self.classes.error is not None:
             return _("The table of classes has a mistake.")
+        try:
+            check_output(node.labelMap, node.segmentation, node.nodules)
+        except UserError as error:
+            return str(error)
         return ""
 
     def _make_editor(self) -> None:
@@ -230,12 +235,11 @@ class LabelMapSection:
             return
         finally:
             remove_images(job.folder.parent)
-        parameters = self._parameters()
-        if parameters is not None:
-            parameters.labelMap = node
-            if request.ct is not None:
-                set_ct_window(request.ct, "Lung")
-            show_labels(node, request.ct, parameters.outline, parameters.labelOpacity / 100)
+        parameters = self._owner
+        parameters.labelMap = node
+        if request.ct is not None:
+            set_ct_window(request.ct, "Lung")
+        show_labels(node, request.ct, parameters.outline, parameters.labelOpacity / 100)
         self._say(_made_html(node.GetName(), job))
 
     def _fail(self, error: UserError) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from synthct.scene.cards import error_html
 from synthct.scene.display import CT_WINDOWS, set_ct_window
 from synthct.scene.inputs import checked_labels
 from synthct.scene.label_synthesis.models import classes_of, label_card, label_models
+from synthct.scene.label_synthesis.way import Way
 from synthct.scene.model_and_device import ModelAndDevice
 from synthct.scene.progress import result_html
 from synthct.scene.session import Session
@@ -32,17 +32,6 @@ SETTLE_MS = 50
 """How long a label map must be at rest before an edit of it is followed."""
 _FIRST_WINDOW = "Lung"
 _TITLE = "Label map to CT"
-
-
-@dataclass(frozen=True)
-class _How:
-    """How a CT is made: from which label map node, by which model, through which planes."""
-
-    labels_id: str
-    weights: str
-    model: str
-    classes: int
-    planes: tuple[str, ...]
 
 
 class LabelSynthesisSection:
@@ -90,8 +79,9 @@ class LabelSynthesisSection:
         self._owner: Any = None  # the parameter node of this scene, also while another module is shown
         self._kept: Kept | None = None  # the CT that there is, with the label map that it was made of
         self._ct: Any = None  # the node that it went into
-        self._how: _How | None = None  # it was made
-        self._asked: _How | None = None  # of what is being made
+        self._way: Way | None = None  # how it was made
+        self._asked: Way | None = None  # how the one under way is made
+        self._tried: tuple[Any, ...] = ()
         self._followed = False
         self._observed: tuple[Any, list[int]] | None = None
         self._seen = 0
@@ -141,6 +131,7 @@ class LabelSynthesisSection:
         if of_another(node.syntheticCT, node.labelMap):
             node.syntheticCT = None
         self._observe(node.labelMap)
+        self._take_up(node)
         self._show_buttons()
 
     def enter(self) -> None:
@@ -156,19 +147,19 @@ class LabelSynthesisSection:
             self.waiting = True
             return
         if kept is None:
-            if node.syntheticCT is not None:  # the scene was loaded again: what the label map was then is not known
-                self._say_apart(_("The CT was made in an earlier session."))
+            if node.syntheticCT is not None:
+                self._say_apart(_("It is not known what the CT was made of."))
             return
         try:
-            how = self._how_now(node)
-            if how is None or how != self._how:
+            way = self._way_now(node)
+            if way is None or way != self._way:
                 self._say_apart(_("The CT is of another label map, by another model or through other planes."))
                 return
-            labels = checked_labels(node.labelMap, how.classes)
+            labels = checked_labels(node.labelMap, way.classes)
             if kept.grid != grid_of(labels):
                 self._say_apart(_("The label map has another grid than its CT."))
             elif not kept.is_of(labels):
-                self.run.follow(self._translation(node, how, kept))
+                self.run.follow(self._translation(node, way, kept))
         except UserError as error:  # said, but not by a dialog for each edit
             self.ui.statusLabel.text = error_html(error)
 
@@ -204,30 +195,30 @@ class LabelSynthesisSection:
                 "It is the original CT.",
                 "Choose another output.",
             )
-        how = self._how_now(node)
-        if how is None:
+        way = self._way_now(node)
+        if way is None:
             raise UserError(self._lacking())
-        translation = self._translation(node, how, None)
+        translation = self._translation(node, way, None)
         self.models.remember()
         return translation
 
-    def _translation(self, node: Any, how: _How, previous: Kept | None) -> Translation:
+    def _translation(self, node: Any, way: Way, previous: Kept | None) -> Translation:
         output = node.syntheticCT if previous is None else self._ct  # an edit goes nowhere but into its own CT
         request = Request(
             input_node=node.labelMap,
             model=Path(node.model),
-            model_name=how.model,
+            model_name=way.model,
             output_node=output,
-            planes=how.planes,
+            planes=way.planes,
             device=node.device,
             body_mask=None,
             window=self.ui.windowComboBox.currentText,
-            classes=how.classes,
+            classes=way.classes,
             previous=previous,
         )
         translation = Translation(request, self._session)
         self._followed = previous is not None
-        self._asked = how
+        self._asked = way
         return translation
 
     def _on_end(self, translation: Translation) -> None:
@@ -244,13 +235,16 @@ class LabelSynthesisSection:
         node, ct = self._owner, translation.output_node
         if translation.kept is not None:
             self._forget()
-            if node is None:
+            if node is None or self._asked is None:
                 translation.kept.discard()
             else:
-                self._kept, self._ct, self._how = translation.kept, ct, self._asked
+                self._kept, self._ct, self._way = translation.kept, ct, self._asked
+                self._way.note(ct, self._kept)
         if ct is not None and node is not None:
             node.syntheticCT = ct
             self._show_volumes(ct)
+        if node is None:
+            return  # its scene is gone, and nobody is to be told
         where = _("in the place of the label map")
         text = result_html(translation, where)
         if ct is not None and self._followed:
@@ -264,14 +258,31 @@ class LabelSynthesisSection:
         elif not self._followed:
             slicer.util.setSliceViewerLayers(background=ct)
 
-    def _how_now(self, node: Any) -> _How | None:
+    def _way_now(self, node: Any) -> Way | None:
         """How a CT would be made by what is chosen now."""
         card = self.models.card
         if card is None or node.labelMap is None:
             return None
         planes, classes = tuple(card["planes"]), classes_of(card) or 0
         through = planes if node.everyPlane else planes[:1]
-        return _How(node.labelMap.GetID(), card["weights_sha256"], card["name"], classes, through)
+        return Way(node.labelMap.GetID(), card["weights_sha256"], card["name"], classes, through)
+
+    def _take_up(self, node: Any) -> None:
+        """Follow edits of a chosen CT that came with the scene, where its label map is as it was then."""
+        ct, way = node.syntheticCT, self._way_now(node)
+        tried = (way, ct.GetID() if ct is not None else "")
+        if ct is None or way is None or way == self._way or tried == self._tried:
+            return
+        if self.translation is not None or not node.onlyChanged:
+            return
+        self._tried = tried
+        try:
+            kept = way.take_up(ct, node.labelMap, self._session)
+        except UserError:
+            return  # said once there is something to follow
+        if kept is not None:
+            self._forget()
+            self._kept, self._ct, self._way = kept, ct, way
 
     def _say_apart(self, why: str) -> None:
         self.ui.statusLabel.text = html.escape(why + " " + _("Edits are followed again after Apply."))
@@ -292,7 +303,8 @@ class LabelSynthesisSection:
         """Remove the files that an edit would have been followed from."""
         if self._kept is not None:
             self._kept.discard()
-            self._kept = self._ct = None
+        self._kept = self._ct = self._way = None
+        self._tried = ()
 
     def _show_buttons(self) -> None:
         self.run.show_button(self._lacking())

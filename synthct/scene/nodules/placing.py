@@ -16,8 +16,8 @@ class NodulePlacing:
     Parameters
     ----------
     moved
-        Called without arguments after the point was placed, dragged, moved or removed: once per turn of the event
-        loop, however often the mouse moves.
+        Called without arguments after the point was placed, dragged, moved or removed, or another node was removed:
+        once per turn of the event loop, however often the mouse moves.
     """
 
     def __init__(self, moved: Callable[[], None]) -> None:
@@ -28,6 +28,7 @@ class NodulePlacing:
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
         self._timer.connect("timeout()", self._on_timer)
+        self._tag = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_point)
 
     @property
     def node(self) -> slicer.vtkMRMLMarkupsFiducialNode | None:
@@ -94,6 +95,11 @@ class NodulePlacing:
             selection.SetActivePlaceNodeID(None)
         slicer.mrmlScene.RemoveNode(node)
 
+    def close(self) -> None:
+        """Take the point out of the scene, and watch this no more."""
+        self.stop()
+        slicer.mrmlScene.RemoveObserver(self._tag)
+
     def scene_closing(self) -> None:
         """Forget the point: its scene is going."""
         self._timer.stop()
@@ -123,5 +129,4 @@ class NodulePlacing:
         self._timer.start()
 
     def _on_timer(self) -> None:
-        if self.node is not None:
-            self._moved()
+        self._moved()

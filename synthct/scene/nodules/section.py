@@ -101,6 +101,7 @@ class NoduleSection:
     def close(self) -> None:
         """Take what is not accepted out of the scene, and give back the memory."""
         self._let_go()
+        self.candidate.placing.close()
         self.kept.forget()
 
     def scene_closing(self) -> None:
@@ -231,7 +232,9 @@ class NoduleSection:
         self._look()
 
     def _on_moved(self) -> None:
-        self._look()
+        if not self.candidate.waits:  # the user may have deleted the point
+            self._let_go()
+        self.update()
 
     def _on_place(self, _clicked: bool = False) -> None:
         self._try(self._place)
