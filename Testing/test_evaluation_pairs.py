@@ -3,18 +3,22 @@
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from test_volumes_dicom import write_series
 
+from synthct.__main__ import main
 from synthct.errors import UserError
 from synthct.evaluation.images.curves import HISTOGRAM_BINS, bone_curve, joint_histogram, line_profile, slice_curve
 from synthct.evaluation.images.pair import make_pair
 from synthct.evaluation.images.pair_list import read_pairs
 from synthct.evaluation.images.regions import error_map, score_regions
+from synthct.evaluation.images.scores import scores_of
 from synthct.volumes.segments import read_segments
 
 UPSIDE_DOWN = (1, 0, 0, 0, -1, 0, 0, 0, -1)
@@ -78,7 +82,7 @@ def test_a_line_in_ras_meets_the_voxels_it_should():
     assert found.synthetic_hu - found.reference_hu == pytest.approx(np.ones(len(found.distance_mm)))
     beyond = line_profile(pair, (-5, -9, 13), (20, -9, 13))
     assert np.isnan(beyond.reference_hu).sum() > 20 > 0 and beyond.reference_hu[0] == 0
-    with pytest.raises(UserError, match="nowhere lies"):
+    with pytest.raises(UserError, match=r"nowhere lies.*R -16 to -5, A -16 to -7, S 9 to 23 mm"):
         line_profile(pair, (500, 0, 0), (600, 0, 0))
     with pytest.raises(UserError, match="no length"):
         line_profile(pair, (0, 0, 0), (0, 0, 0))
@@ -112,6 +116,7 @@ def test_voxels_without_a_number_are_refused_or_left_out_and_counted(moved):
     pair = make_pair(*images, no_numbers="leave-out")
     assert np.isfinite(pair.synthetic).all() and not pair.inside[1, 1, 1]
     assert f"{3 if moved else 2} voxels are NaN" in " ".join(pair.notes)  # between two slices both are spoilt
+    assert pair.region == "whole image, unmasked, without voxels that are no number"
     if not moved:
         assert np.abs(pair.synthetic - pair.reference)[pair.inside].mean() == 10
 
@@ -167,7 +172,7 @@ def test_a_cohort_gets_a_table_a_summary_and_pages(cohort):
     assert content["groups"]["good"]["mae_hu"]["mean"] == 25
     assert content["groups"]["good"]["mae_hu"]["sd_sample"] == pytest.approx(math.sqrt(50))
     page = (out / "report.html").read_text()
-    assert 'href="cases/good%20p1.html"' in page and "<script" not in page
+    assert 'href="cases/good%20p1.html"' in page and "<script" not in page and "data:image/png" in page
     case = (out / "cases" / "good p1.html").read_text()
     assert case.count("data:image/png;base64,") == 3 and "http" not in case.replace("http-equiv", "")
     words = ["statistics", "--scores", out / "scores.csv", "--group", "group", "--baseline", "good"]
@@ -200,6 +205,35 @@ def test_equal_images_are_reported_as_such(cohort):
     done = synthct("evaluate", "--reference", same, "--synthetic", same, "--output", cohort / "s.json")
     content = json.loads((cohort / "s.json").read_text())
     assert done.returncode == 0 and content["psnr_2500_db"] == "inf" and content["mae_hu"] == 0
+    assert any("equal in every voxel" in note for note in content["notes"]) and "equal in every" in done.stderr
+    both = ("--output", cohort / "o.json", "--report", cohort / "o.json")
+    done = synthct("evaluate", "--reference", same, "--synthetic", same, *both)
+    assert done.returncode == 2 and "named for two outputs" in done.stderr
+
+
+def test_masks_that_are_not_binary_or_hold_air_alone_are_said_to(cohort):
+    reference, synthetic, mask = box(value=-1000), box(value=-990), box(dtype=np.float32)
+    mask[2:5], mask[3] = 0.5, 2
+    pair = make_pair(*(image(array) for array in (reference, synthetic, mask)))
+    assert pair.inside.sum() == 3 * 120 and "not binary (values up to 2)" in " ".join(pair.notes)
+    found = scores_of(pair)
+    assert found.values["mae_air_hu"] == 10 and math.isnan(found.values["mae_bone_hu"])
+    assert "that counts is bone" in " ".join(found.notes) and "that counts is soft" in " ".join(found.notes)
+    assert not make_pair(*(image(array) for array in (reference, synthetic, 3 * (mask > 0)))).notes
+
+
+def test_cases_that_are_there_twice_are_refused_by_file_and_said_by_voxel(cohort):
+    entries = json.loads((cohort / "pairs.json").read_text())
+    again = {**entries[0], "case": "p9"}
+    (cohort / "twice.json").write_text(json.dumps([*entries, again]))
+    with pytest.raises(UserError, match="the files of good p1 again as good p9"):
+        read_pairs(cohort / "twice.json")
+    shutil.copy(cohort / entries[0]["synthetic"], cohort / "copy.nii.gz")
+    (cohort / "twice.json").write_text(json.dumps([*entries, {**again, "synthetic": "copy.nii.gz"}]))
+    done = synthct("evaluate", "--cohort", cohort / "twice.json", "--output", cohort / "out")
+    assert done.returncode == 0 and "good p9: Its CTs are those of good p1, voxel by voxel" in done.stderr
+    page = (cohort / "out" / "report.html").read_text()
+    assert "one case counts twice" in page and page.index("Read first") < page.index("Summary of good")
 
 
 @pytest.mark.parametrize(
@@ -225,3 +259,20 @@ def test_a_pair_and_a_cohort_do_not_go_together(cohort):
     assert done.returncode == 2 and "--mask and --cohort do not go together" in done.stderr
     done = synthct("evaluate", "--reference", cohort / "p1_ct.nii.gz", "--output", cohort / "o.json")
     assert done.returncode == 2 and "--synthetic is missing" in done.stderr
+
+
+def test_cts_of_different_patients_are_refused_and_other_frames_noted(tmp_path, capsys):
+    pytest.importorskip("pydicom")
+    frames = {"ct": "1.2", "own": "1.2", "other": "9.9"}
+    for name, frame in frames.items():
+        write_series(tmp_path / name, PatientID="P2" if name == "other" else "P1", FrameOfReferenceUID=frame)
+    words = ["evaluate", "--reference", str(tmp_path / "ct"), "--synthetic"]
+    assert main([*words, str(tmp_path / "other"), "--output", str(tmp_path / "s.json")]) == 2
+    assert "P1 is not P2" in capsys.readouterr().err and not (tmp_path / "s.json").exists()
+    assert main([*words, str(tmp_path / "other"), "--output", str(tmp_path / "s.json"), "--other-patient"]) == 0
+    notes = json.loads((tmp_path / "s.json").read_text())["notes"]
+    assert "different patients, P1 and P2" in notes[0] and "different DICOM frames" in notes[1]
+    assert main([*words, str(tmp_path / "own"), "--output", str(tmp_path / "o.json")]) == 0
+    assert not any(
+        "patients" in note or "frames" in note for note in json.loads((tmp_path / "o.json").read_text())["notes"]
+    )

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from synthct.errors import UserError
-from synthct.evaluation.statistics.groups import compare_groups
+from synthct.evaluation.statistics.groups import as_markdown, compare_groups
 from synthct.evaluation.statistics.summary import compare_paired, holm, summarise
 from synthct.evaluation.statistics.table import read_score_table
 
@@ -136,6 +136,11 @@ def test_the_command_writes_what_it_prints(tmp_path):
     first = next(each for each in content["comparisons"] if each["score"] == "sensitivity_percent")
     assert first["group"] == "synthetic_344" and first["p_t"] == pytest.approx(0.0133, abs=1e-4)
     assert first["p_t_holm"] > first["p_t"] and first["p_tost"] > 0.05
+    assert (
+        content["margin"] == 5
+        and "p (within ± 5)" in done.stdout
+        and "margin of 5 was taken for each of" in done.stdout
+    )
     assert table.read_text().strip() in done.stdout
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2 and "--overwrite" in again.stderr
@@ -152,6 +157,9 @@ def test_units_without_a_partner_are_named(tmp_path):
     lines = ["group,patient,score", "a,1,1", "b,1,2", "a,2,3", "b,3,4"]
     found = compare_groups(write_table(tmp_path / "s.csv", lines), "group", "a", "patient")
     assert "2 of its or the baseline's units have no partner" in found.notes[0]
+    assert found.notes[1] == "One pair has no p-value. (all comparisons)" and f"- {found.notes[1]}" in as_markdown(
+        found
+    )
     assert found.comparisons[0].test.n == 1 and math.isnan(found.comparisons[0].test.p_t)
 
 

@@ -14,11 +14,12 @@ def require_writable(*paths: Path | None, overwrite: bool = False) -> None:
     Raises
     ------
     UserError
-        A folder, a file that exists and is not to be replaced, or a folder that cannot be written to.
+        A folder, a file that exists and is not to be replaced, one path twice, or a folder that cannot be written to.
     """
-    for path in paths:
-        if path is None:
-            continue
+    given = [path for path in paths if path is not None]
+    for path in given:
+        if given.count(path) > 1:
+            raise UserError(f"{path} is named for two outputs.", todo="Give each a file of its own.")
         if path.is_dir():
             raise UserError(f"{path} is a folder.", "A file is to be written.", "Give the name of a file.")
         if path.exists() and not overwrite:

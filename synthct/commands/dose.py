@@ -69,7 +69,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     _check(options)
     reference = read_dose(options.reference, options.unit)
     evaluated = read_dose(options.evaluated, options.unit)
-    notes = _require_one_patient(reference, evaluated, options.other_patient)
+    notes = _require_alike(reference, evaluated, options.other_patient)
     highest = options.normalisation or float(sitk.GetArrayViewFromImage(reference.image).max())
     structures = list(_structures(options, reference, events)) if options.structures else []
     scores, difference = difference_scores(reference.image, evaluated.image, highest, options.threshold)
@@ -123,24 +123,18 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"--criterion {percent:g} {distance:g} is none.", todo="Give percent and mm above 0.")
 
 
-def _require_one_patient(reference: Dose, evaluated: Dose, other_patient: bool) -> list[str]:
+def _require_alike(reference: Dose, evaluated: Dose, other_patient: bool) -> list[str]:
+    from synthct.evaluation.one_patient import require_one_patient
     from synthct.volumes.geometry import same_grid
 
-    notes = []
-    for first, second, what in (
-        (reference.frame_uid, evaluated.frame_uid, "frames of reference"),
-        (reference.patient_id, evaluated.patient_id, "patients"),
-    ):
-        if first and second and first != second:
-            if what == "patients" and other_patient:
-                notes.append(f"The doses name different patients, {first} and {second}; compared because it was asked.")
-                continue
-            raise UserError(
-                f"{reference.name} and {evaluated.name} belong to different {what}.",
-                f"{first} is not {second}.",
-                "Give doses of one patient in one frame"
-                + (", or add --other-patient where an id was replaced." if what == "patients" else "."),
-            )
+    names = (reference.name, evaluated.name)
+    if reference.frame_uid and evaluated.frame_uid and reference.frame_uid != evaluated.frame_uid:
+        raise UserError(
+            f"{names[0]} and {names[1]} belong to different frames of reference.",
+            f"{reference.frame_uid} is not {evaluated.frame_uid}.",
+            "Give doses of one patient in one frame.",
+        )
+    notes = require_one_patient(names, (reference.patient_id, evaluated.patient_id), other_patient)
     if reference.summation != evaluated.summation and reference.summation and evaluated.summation:
         raise UserError(
             f"{reference.name} is the dose of a {reference.summation}, {evaluated.name} of a {evaluated.summation}.",

@@ -64,6 +64,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="refuse",
         help="voxels that are NaN or infinite: refuse the image (default), or leave them out and say how many",
     )
+    parser.add_argument(
+        "--other-patient", action="store_true", help="compare although DICOM names two patients: an id was replaced"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.epilog = (
         "Seams between tiles are not seen in a single synthetic CT: synthct.synthesis.seams measures them for a model "
@@ -127,12 +130,7 @@ def _evaluate_one(options: argparse.Namespace, events: Events) -> None:
     if options.csv:
         write_csv({options.synthetic.name: found.scores}, options.csv)
     if options.report:
-        sources = {
-            "reference": str(options.reference),
-            "synthetic": str(options.synthetic),
-            "mask": str(mask or "none"),
-        }
-        write_whole(options.report, pair_page(found, f"{options.synthetic.name} against its reference", sources))
+        write_whole(options.report, pair_page(found, f"{listed.case} against its reference", _sources(listed)))
     if options.error_map:
         write_image(error_map(found.pair), options.error_map, options.overwrite)
     for note in found.scores.notes:
@@ -149,7 +147,7 @@ def _evaluate_cohort(options: argparse.Namespace, events: Events) -> None:
     from synthct.evaluation.images.cohort_report import cohort_page, cohort_summary, regions_csv, scores_csv
     from synthct.evaluation.images.pair_list import read_pairs
     from synthct.evaluation.images.pair_report import pair_page
-    from synthct.evaluation.plain_values import write_json
+    from synthct.evaluation.plain_values import counted, write_json
     from synthct.whole_file import require_writable, write_whole
 
     folder = options.output
@@ -160,11 +158,8 @@ def _evaluate_cohort(options: argparse.Namespace, events: Events) -> None:
         events.progress(number, len(pairs), "evaluation", listed.name)
         each = _evaluated(listed, options, None)
         found[listed.name] = each.to_dict()
-        sources = {"reference": str(listed.reference), "synthetic": str(listed.synthetic), "mask": str(listed.mask)}
-        write_whole(folder / "cases" / f"{listed.name}.html", pair_page(each, listed.name, sources))
+        write_whole(folder / "cases" / f"{listed.name}.html", pair_page(each, listed.name, _sources(listed)))
         write_json(found[listed.name], folder / "cases" / f"{listed.name}.json")
-        for note in each.scores.notes:
-            events.warning(f"{listed.name}: {note}")
     summary = cohort_summary(pairs, found)
     write_whole(folder / "scores.csv", scores_csv(pairs, found))
     regions = regions_csv(pairs, found)
@@ -172,12 +167,17 @@ def _evaluate_cohort(options: argparse.Namespace, events: Events) -> None:
         write_whole(folder / "regions.csv", regions)
     write_whole(folder / "report.html", cohort_page(pairs, found, summary))
     write_json(summary, folder / "scores.json")
+    for name, notes in summary["notes"].items():
+        for note in notes:
+            events.warning(f"{name}: {note}")
     events.result(output=str(folder), report=str(folder / "report.html"), cases=len(pairs))
     for group, scores in summary["groups"].items():
         shown = scores["mae_hu"]
         name = f"{group}: " if group else ""
         spread = "" if shown["sd_sample"] is None else f" ± {shown['sd_sample']:.2f}"
-        print(f"{name}MAE {shown['mean']:.2f}{spread} HU over {shown['n']} cases; see {folder / 'report.html'}")
+        print(
+            f"{name}MAE {shown['mean']:.2f}{spread} HU over {counted(shown['n'], 'case')}; see {folder / 'report.html'}"
+        )
 
 
 def _evaluated(
@@ -199,8 +199,27 @@ def _evaluated(
     synthetic = read_image(listed.synthetic, finite=finite)
     names = (str(listed.reference), str(listed.synthetic), region)
     pair = make_pair(reference, synthetic, mask, names, options.other_grid, options.no_numbers)
+    pair.notes.extend(_of_one_patient(listed, options.other_patient))
     segments = read_segments(listed.regions) if listed.regions else None
     return evaluate_pair(pair, segments, line)
+
+
+def _sources(listed: ListedPair) -> dict[str, str]:
+    names = ("reference", "synthetic", "mask", "regions")
+    return {name: str(getattr(listed, name) or "none") for name in names}
+
+
+def _of_one_patient(listed: ListedPair, other_patient: bool) -> list[str]:
+    """Compare what DICOM says of both CTs; other frames are no error: a synthetic CT lies in its MR's."""
+    from synthct.evaluation.one_patient import require_one_patient
+    from synthct.volumes.dicom import header_values
+
+    paths = (listed.reference, listed.synthetic)
+    (first, frame), (second, other) = (header_values(path, "PatientID", "FrameOfReferenceUID") for path in paths)
+    notes = require_one_patient((str(paths[0]), str(paths[1])), (first, second), other_patient)
+    if frame and other and frame != other:
+        notes.append("The CTs lie in different DICOM frames of reference; positions in mm are taken as they are.")
+    return notes
 
 
 def _mask_image(pair: Pair):  # type: ignore[no-untyped-def]

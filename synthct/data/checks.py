@@ -25,6 +25,7 @@ from synthct.events import SILENT, Events
 from synthct.volumes.agreement import Agreement, Judge
 from synthct.volumes.body import body_mask
 from synthct.volumes.couch import body_without_couch
+from synthct.volumes.dicom import header_values
 from synthct.volumes.geometry import same_grid, to_axial
 from synthct.volumes.label_numbers import listed_labels, unknown_labels
 from synthct.volumes.read import read_image
@@ -43,6 +44,8 @@ IN_PLANE_RATIO = 1.5
 AIR_BELOW_HU = -500
 SOFT_HU = (-200, 300)
 MIN_SOFT = 0.01
+MIN_SPAN_HU = 50
+"""Between the lowest and the highest value of an image: the noise of a single slice of water has more."""
 STORED_HU = (-1100, 4000)
 
 
@@ -155,6 +158,9 @@ def _check_image(check: CaseCheck) -> None:
     check.size, check.spacing = image.GetSize(), image.GetSpacing()
     check.hu = (float(array.min()), float(array.max()))
     check.contents = {"ct": _contents(image)}
+    if check.hu[1] - check.hu[0] < MIN_SPAN_HU:
+        what = f"Its values run from {check.hu[0]:g} to {check.hu[1]:g} alone: that is a mask, or not in HU."
+        check.add("error", case.ct, what, "Name a mask like its image, p1_CT.nii.gz and p1_mask.nii.gz; export HU.")
     if check.hu[0] > AIR_BELOW_HU and np.count_nonzero(array > 1024 + SOFT_HU[0]) > array.size / 2:
         what = f"Its values run from {check.hu[0]:g} to {check.hu[1]:g}: they look like HU + 1024."
         check.add("warning", case.ct, what, "Export it in HU, if it is a CT.")
@@ -241,7 +247,7 @@ def _check_ct(check: CaseCheck, ct: sitk.Image) -> None:
 
 def _check_alignment(check: CaseCheck, mr: sitk.Image, ct: sitk.Image) -> None:
     case = check.case
-    frames = [_frame_of_reference(path) for path in (case.input, case.ct)]
+    frames = [header_values(path, "FrameOfReferenceUID")[0] for path in (case.input, case.ct)]
     if all(frames) and frames[0] != frames[1]:
         check.add("warning", case.ct, "Its DICOM frame of reference is not the MR's.", "Prepare with a registration.")
     try:
@@ -274,21 +280,6 @@ def _check_alignment(check: CaseCheck, mr: sitk.Image, ct: sitk.Image) -> None:
 def _aligned(agreement: Agreement) -> bool:
     explained = 1 - agreement.residual_hu / agreement.constant_hu
     return agreement.body_dice >= MIN_BODY_DICE and explained >= MIN_EXPLAINED
-
-
-def _frame_of_reference(path: Path) -> str | None:
-    """Return the DICOM frame of reference of a folder, or None for other files."""
-    if not path.is_dir():
-        return None
-    import pydicom
-
-    for file in sorted(path.iterdir()):
-        try:
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["FrameOfReferenceUID"])
-        except (OSError, pydicom.errors.InvalidDicomError):
-            continue
-        return str(header.get("FrameOfReferenceUID", "")) or None
-    return None
 
 
 def table(checks: Sequence[CaseCheck], leftovers: Sequence[Finding] = ()) -> str:

@@ -27,6 +27,11 @@ def number_text(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
+def counted(number: int, what: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write plain values as JSON."""
     write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

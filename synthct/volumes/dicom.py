@@ -87,6 +87,20 @@ def list_series(folder: Path | str) -> list[SeriesInfo]:
     return sorted(series, key=lambda info: (info.modality, info.description, info.uid))
 
 
+def header_values(path: Path, *tags: str) -> tuple[str, ...]:
+    """Return what a DICOM file, or the first one in a folder, says under each tag; "" where nothing is said."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]:
+        try:
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(tags))
+        except (OSError, InvalidDicomError):
+            continue
+        return tuple(str(header.get(tag) or "") for tag in tags)
+    return ("",) * len(tags)
+
+
 def read_series(
     folder: Path | str, uid: str | None = None, uneven: str = "refuse", events: Events = SILENT
 ) -> sitk.Image:

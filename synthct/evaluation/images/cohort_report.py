@@ -13,8 +13,9 @@ from synthct import __version__
 from synthct.evaluation.images.pair_list import ListedPair
 from synthct.evaluation.images.regions import DEFINITIONS as REGION_DEFINITIONS
 from synthct.evaluation.images.scores import DEFINITIONS
-from synthct.evaluation.page import Marked, bullets, heading, page, paragraph, table
-from synthct.evaluation.plain_values import number_text, without_nan
+from synthct.evaluation.page import Marked, bullets, heading, page, paragraph, picture, table
+from synthct.evaluation.plain_values import counted, number_text, without_nan
+from synthct.evaluation.statistics.bars import score_bars
 from synthct.evaluation.statistics.summary import DEFINITIONS as STATISTICS
 from synthct.evaluation.statistics.summary import summarise
 
@@ -67,7 +68,7 @@ def cohort_summary(pairs: Sequence[ListedPair], found: Found, seed: int = 0) -> 
             }
             for group, members in groups.items()
         },
-        "notes": {pair.name: list(found[pair.name]["notes"]) for pair in pairs if found[pair.name]["notes"]},
+        "notes": _notes(pairs, found),
         "definitions": {**{name: DEFINITIONS[name] for name in names}, "summary": STATISTICS},
         "version": __version__,
     }
@@ -78,7 +79,15 @@ def cohort_summary(pairs: Sequence[ListedPair], found: Found, seed: int = 0) -> 
 def cohort_page(pairs: Sequence[ListedPair], found: Found, summary: Mapping[str, Any]) -> str:
     """Return the page of all cases: the summary, the table that leads to each case's page, the definitions."""
     names = [name for name in _SHOWN if any(name in each for each in found.values())]
-    parts = [paragraph(f"{len(pairs)} cases. SyntheticCT {__version__}.")]
+    parts = [paragraph(f"{counted(len(pairs), 'case')}. SyntheticCT {__version__}.")]
+    if summary["notes"]:
+        parts += [heading("Read first"), bullets(_shared_notes(summary["notes"], len(pairs)))]
+    bars = {
+        group: {pair.case: _number(found[pair.name]["mae_hu"]) for pair in pairs if pair.group == group}
+        for group in summary["groups"]
+    }
+    cases = list(dict.fromkeys(pair.case for pair in pairs))
+    parts.append(picture(score_bars(bars, cases, "mean absolute error (HU)", ""), "MAE of every case, by group"))
     for group, scores in summary["groups"].items():
         parts.append(heading(f"Summary{f' of {group}' if group else ''}"))
         rows = [
@@ -92,22 +101,38 @@ def cohort_page(pairs: Sequence[ListedPair], found: Found, summary: Mapping[str,
             ]
             for name, each in scores.items()
         ]
-        parts.append(table(["score", "n", "mean ± SD", "median", "95 % CI", "95 % CI (bootstrap)"], rows))
+        parts.append(table(["score", "n", "mean ± SD (sample)", "median", "95 % CI", "95 % CI (bootstrap)"], rows))
     parts.append(heading("Cases"))
     linked = [
         [_link(pair), pair.group, *(number_text(_number(found[pair.name].get(name))) for name in names)]
         for pair in pairs
     ]
     parts.append(table(["case", "group", *names], linked))
-    if summary["notes"]:
-        parts.append(heading("Read first"))
-        parts.append(bullets(f"{name}: {' '.join(notes)}" for name, notes in summary["notes"].items()))
     parts.append(heading("Definitions"))
     parts.append(
         table(["score", "definition"], [[name, DEFINITIONS[name]] for name in summary["groups"][pairs[0].group]])
     )
     parts.append(table(["summary", "definition"], [[name, text] for name, text in STATISTICS.items()]))
     return page("Synthetic CTs against their references", parts)
+
+
+def _notes(pairs: Sequence[ListedPair], found: Found) -> dict[str, list[str]]:
+    notes = {pair.name: list(found[pair.name]["notes"]) for pair in pairs}
+    first: dict[tuple[str, str], str] = {}
+    for pair in pairs:
+        other = first.setdefault((pair.group, found[pair.name]["voxels_sha256"]), pair.name)
+        if other != pair.name:
+            notes[pair.name].append(f"Its CTs are those of {other}, voxel by voxel: one case counts twice.")
+    return {name: each for name, each in notes.items() if each}
+
+
+def _shared_notes(notes: Mapping[str, Sequence[str]], cases: int) -> list[str]:
+    """Return each note once, with the cases that it is about."""
+    about: dict[str, list[str]] = {}
+    for name, each in notes.items():
+        for note in each:
+            about.setdefault(note, []).append(name)
+    return [f"{'All cases' if len(names) == cases else ', '.join(names)}: {note}" for note, names in about.items()]
 
 
 def _link(pair: ListedPair) -> Marked:

@@ -104,7 +104,11 @@ def line_profile(pair: Pair, start: Sequence[float], stop: Sequence[float]) -> P
     last = np.array(pair.reference.shape)[:, None] - 1
     within = np.all((indices >= -0.5) & (indices <= last + 0.5), axis=0)
     if not within.any():
-        raise UserError("The line nowhere lies in the reference CT.", todo="Give points inside it, in R, A, S mm.")
+        low, high = (end(pair.grid.corners() * (-1, -1, 1), axis=0) for end in (np.min, np.max))
+        reach = ", ".join(f"{name} {a:.0f} to {b:.0f}" for name, a, b in zip("RAS", low, high, strict=True))
+        raise UserError(
+            "The line nowhere lies in the reference CT.", f"That reaches over {reach} mm.", "Move the line."
+        )
     values = [map_coordinates(array, indices, np.float64, order=1, mode="nearest") for array in _both(pair)]
     for each in values:
         each[~within] = math.nan

@@ -13,7 +13,8 @@ from synthct.errors import UserError
 from synthct.volumes.geometry import Grid, array_of, grid_of, require_same_grid, resample_onto, same_grid
 from synthct.volumes.hu import AIR_HU
 
-_WHOLE = 0.99
+WHOLE, MASKED = "whole image, unmasked", "inside the mask"
+_COVERED = 0.99
 """A synthetic CT that covers less of what is scored is said to be cut."""
 
 
@@ -27,6 +28,8 @@ class Pair:
     """The voxels that count; None: all."""
     grid: Grid
     notes: list[str] = field(default_factory=list)
+    region: str = WHOLE
+    """In words, which voxels count."""
 
 
 def make_pair(
@@ -78,28 +81,38 @@ def make_pair(
     if mask is not None and not same_grid(reference, mask):
         mask = resample_onto(mask, reference, interpolation="nearest", outside=0)
         notes.append("The mask was on another grid and was resampled onto the reference's (nearest).")
-    inside = array_of(mask) != 0 if mask is not None else None
-    if inside is not None and not inside.any():
-        raise UserError(
-            f"{names[2]} marks no voxel of {names[0]}.",
-            "There is nothing to score.",
-            "Give a mask that covers the body.",
-        )
+    inside = None if mask is None else _inside(mask, names, notes)
+    region = WHOLE if inside is None else MASKED
     arrays = [array_of(reference), array_of(moved)]
     left_out = bad[0] | bad[1]
     if left_out.any():
         whole = np.ones(left_out.shape, bool) if inside is None else inside
         notes.append(f"{np.count_nonzero(left_out & whole)} voxels are NaN or infinite and are left out.")
-        inside = whole & ~left_out
+        inside, region = whole & ~left_out, f"{region}, without voxels that are no number"
         for array in arrays:
             array[left_out] = AIR_HU
         if not inside.any():
             raise UserError(f"No voxel of {names[0]} that counts is a number in both.", todo="Repair the images.")
     if covered is not None:
         share = float(np.mean(covered if inside is None else covered[inside]))
-        if share < _WHOLE:
+        if share < _COVERED:
             notes.append(f"The synthetic CT covers {share:.0%} of what is scored; the rest counts as air in it.")
-    return Pair(arrays[0], arrays[1], inside, grid_of(reference), notes)
+    return Pair(arrays[0], arrays[1], inside, grid_of(reference), notes, region)
+
+
+def _inside(mask: sitk.Image, names: tuple[str, str, str], notes: list[str]) -> NDArray[np.bool_]:
+    values = array_of(mask)
+    inside: NDArray[np.bool_] = values != 0
+    if not inside.any():
+        raise UserError(
+            f"{names[2]} marks no voxel of {names[0]}.",
+            "There is nothing to score.",
+            "Give a mask that covers the body.",
+        )
+    held = values[inside]
+    if held.min() != held.max():
+        notes.append(f"The mask is not binary (values up to {held.max():g}): every voxel other than 0 counts.")
+    return inside
 
 
 def _no_numbers(image: sitk.Image) -> NDArray[np.bool_]:

@@ -38,7 +38,7 @@ def read_pairs(path: Path) -> list[ListedPair]:
     Raises
     ------
     UserError
-        Unreadable, an unknown or missing key, a file that does not exist, a case twice in one group.
+        Unreadable, an unknown or missing key, a file that does not exist, a case or a pair twice in one group.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -47,11 +47,19 @@ def read_pairs(path: Path) -> list[ListedPair]:
     if not isinstance(content, list) or not content:
         raise UserError(f"{path} is no list of cases.", todo='Write [{"case", "reference", "synthetic"}, ...].')
     pairs = [_pair(entry, number, path) for number, entry in enumerate(content, 1)]
-    seen: dict[str, ListedPair] = {}
+    names: set[str] = set()
+    files: dict[tuple[str, Path, Path], str] = {}
     for pair in pairs:
-        if pair.name in seen:
+        if pair.name in names:
             raise UserError(f"{path} has the case {pair.name} twice.", todo="Name every case once in a group.")
-        seen[pair.name] = pair
+        names.add(pair.name)
+        other = files.setdefault((pair.group, pair.reference.resolve(), pair.synthetic.resolve()), pair.name)
+        if other != pair.name:
+            raise UserError(
+                f"{path} has the files of {other} again as {pair.name}.",
+                "A case that counts twice makes differences look surer than they are.",
+                "Take one of them out.",
+            )
     return pairs
 
 

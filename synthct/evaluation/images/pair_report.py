@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from synthct import __version__
 from synthct.evaluation.images import curves, regions
@@ -48,6 +51,7 @@ class Evaluation:
                 "bins": curves.HISTOGRAM_BINS,
                 "counts": self.histogram.tolist(),
             },
+            "voxels_sha256": _digest(self.pair),
             "version": __version__,
         }
         if self.profile is not None:
@@ -63,6 +67,14 @@ class Evaluation:
             content["definitions"]["regions"] = regions.DEFINITIONS
         result: dict[str, Any] = without_nan(content)
         return result
+
+
+def _digest(pair: Pair) -> str:
+    """Of both CTs as they were compared: tells the same images under two names."""
+    digest = hashlib.sha256()
+    for array in (pair.reference, pair.synthetic):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def evaluate_pair(pair: Pair, segments: Segments | None = None, line: Line | None = None) -> Evaluation:

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from synthct.evaluation.images.artefacts import BORDER_MM, checkerboard_ratio, diversity, slice_jump
-from synthct.evaluation.images.pair import Pair, make_pair
+from synthct.evaluation.images.pair import MASKED, WHOLE, Pair, make_pair
 from synthct.evaluation.images.structural import SMALLEST_SIDE, WINDOW, msssim_synthrad2025, ssim_synthrad2023
 from synthct.evaluation.images.voxelwise import SYNTHRAD_2023, SYNTHRAD_2025, dice, mae, mean_error, psnr, tissue_mask
 from synthct.evaluation.plain_values import without_nan
@@ -94,7 +94,7 @@ def score_pair(
 
 def scores_of(pair: Pair) -> Scores:
     """Score two CTs that lie on one grid."""
-    scores = score_arrays(pair.reference, pair.synthetic, pair.inside, pair.notes)
+    scores = replace(score_arrays(pair.reference, pair.synthetic, pair.inside, pair.notes), region=pair.region)
     order, _ = axial_order(pair.grid)
     spacing = [pair.grid.spacing[axis] for axis in order]
     ct, synthetic_ct = (axial_view(array, pair.grid) for array in (pair.reference, pair.synthetic))
@@ -166,14 +166,17 @@ def score_arrays(
     for tissue in TISSUES:
         region = tissue_mask(reference, tissue) & everywhere
         values[f"mae_{tissue}_hu"] = mae(reference, synthetic, region) if region.any() else math.nan
+        if not region.any():
+            notes.append(f"No voxel of the reference that counts is {tissue}: its error is not defined.")
     for tissue in ("bone", "air"):
         values[f"dice_{tissue}"] = dice(
             tissue_mask(reference, tissue) & everywhere, tissue_mask(synthetic, tissue) & everywhere
         )
     if spacing is not None:
         values.update(_artefacts(reference, synthetic, mask, spacing, notes))
-    region_name = "whole image, unmasked" if mask is None else "inside the mask"
-    return Scores(values, region_name, int(np.count_nonzero(everywhere)), notes)
+    if not values["mae_hu"]:
+        notes.append("Both images are equal in every voxel that counts: PSNR is infinite. Is it the same file twice?")
+    return Scores(values, WHOLE if mask is None else MASKED, int(np.count_nonzero(everywhere)), notes)
 
 
 def _artefacts(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synthct import __version__
 from synthct.errors import UserError
 from synthct.evaluation.plain_values import number_text, without_nan
 from synthct.evaluation.statistics.summary import DEFINITIONS, PairedTest, Summary, compare_paired, holm, summarise
@@ -36,11 +37,14 @@ class GroupComparison:
     comparisons: list[Comparison]
     units: int
     notes: list[str]
+    margin: float | None = None
+    """Of the test of equivalence; None: it was not asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, NaN as None, and the definition of every number."""
         return {
             "units": self.units,
+            "margin": self.margin,
             "notes": self.notes,
             "summaries": [
                 {"stratum": stratum, "group": group, "score": score, **without_nan(dataclasses.asdict(summary))}
@@ -57,6 +61,7 @@ class GroupComparison:
                 for each in self.comparisons
             ],
             "definitions": DEFINITIONS,
+            "version": __version__,
         }
 
 
@@ -120,27 +125,31 @@ def compare_groups(
                     (stratum, name, score, _test(rows, groups[baseline], shared, score, margin, table))
                     for score in chosen
                 ]
+    notes += _reasons(tests)
+    if margin is not None and len(chosen) > 1:
+        notes.append(f"The margin of {margin:g} was taken for each of {len(chosen)} scores, whatever its unit is.")
     corrected = {name: holm([getattr(test, name) for *_, test in tests]) for name in TESTS}
     comparisons = [
         Comparison(stratum, name, score, test, {each: corrected[each][place] for each in TESTS})
         for place, (stratum, name, score, test) in enumerate(tests)
     ]
-    return GroupComparison(summaries, comparisons, len({row[unit] for row in table.rows}), notes)
+    return GroupComparison(summaries, comparisons, len({row[unit] for row in table.rows}), notes, margin)
 
 
 def as_markdown(result: GroupComparison) -> str:
     """Return both tables as Markdown, strata and groups in the order of the file."""
-    lines = ["| group | score | n | mean ± SD | median | 95 % CI |", "|---|---|---|---|---|---|"]
+    lines = ["| group | score | n | mean ± SD (sample) | median | 95 % CI |", "|---|---|---|---|---|---|"]
     for (stratum, group, score), each in result.summaries.items():
         low, high = each.ci95_normal
         lines.append(
             f"| {_named(group, stratum)} | {score} | {each.n} | {number_text(each.mean)} ± "
             f"{number_text(each.sd_sample)} | {number_text(each.median)} | {number_text(low)} to {number_text(high)} |"
         )
+    equal = "" if result.margin is None else f" p (within ± {result.margin:g}) |"
     lines += [
         "",
-        "| group − baseline | score | pairs | difference | p (t) | Holm | p (Wilcoxon) | Holm | d |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| group − baseline | score | pairs | difference | p (t) | Holm | p (Wilcoxon) | Holm | d |{equal}",
+        f"|---|---|---|---|---|---|---|---|---|{'---|' if equal else ''}",
     ]
     for one in result.comparisons:
         test = one.test
@@ -148,8 +157,21 @@ def as_markdown(result: GroupComparison) -> str:
             f"| {_named(one.group, one.stratum)} | {one.score} | {test.n} | {number_text(test.difference)} | "
             f"{number_text(test.p_t)} | {number_text(one.holm['p_t'])} | {number_text(test.p_wilcoxon)} | "
             f"{number_text(one.holm['p_wilcoxon'])} | {number_text(test.effect_dz)} |"
+            + (f" {number_text(test.p_tost)} |" if equal else "")
         )
-    return "\n".join([*lines, "", *result.notes]).rstrip() + "\n"
+    return "\n".join([*lines, "", *(f"- {note}" for note in result.notes)]).rstrip() + "\n"
+
+
+def _reasons(tests: Sequence[tuple[str, str, str, PairedTest]]) -> list[str]:
+    """Return why p-values are missing, each reason once with the comparisons it holds for."""
+    about: dict[str, list[str]] = {}
+    for stratum, group, score, test in tests:
+        for note in test.notes:
+            about.setdefault(note, []).append(f"{_named(group, stratum)} {score}")
+    return [
+        f"{note} ({'all comparisons' if len(where) == len(tests) else ', '.join(where)})"
+        for note, where in about.items()
+    ]
 
 
 def _test(

@@ -133,7 +133,7 @@ def _page(experiment: Experiment, results: dict[str, GroupComparison], patients:
                 cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
                 parts.append(page.table(cells[0], cells[2:]))
             else:
-                parts.append(page.bullets(lines))
+                parts.append(page.bullets(line.removeprefix("- ") for line in lines))
     meant = definitions()
     parts += [
         page.heading("What was looked at for leaks"),
