@@ -1,4 +1,4 @@
-"""A cohort in SynthEval: two folders make a list, a real job judges it, a click shows a case, groups are compared."""
+"""A cohort in SynthEval: two folders make a list, a real job judges it, a click shows a case, Statistics takes it."""
 
 import csv
 import json
@@ -77,15 +77,19 @@ def test_a_cohort_from_two_folders_to_compared_groups(slicer_host, window, folde
     assert views.sliceWidget("Red").sliceLogic().GetSliceOffset() == pytest.approx(20 + 6 * 1)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 3  # the next case takes the place
 
-    ui.baselineComboBox.setCurrentText("U-Net")
-    ui.compareButton.click()
-    finish(slicer_host, section)
-    compared = {row["score"]: row for row in rows_of(node.cohortStatistics)}
+    statistics = window.statistics.ui
+    statistics.takeCohortButton.click()
+    assert node.statisticsScores == str(tmp_path / "out/scores.csv")
+    assert (node.statisticsGroup, node.statisticsUnit) == ("group", "case")
+    statistics.baselineComboBox.setCurrentText("U-Net")
+    window.statistics._on_columns()
+    statistics.testButton.click()
+    finish(slicer_host, window.statistics)
+    compared = {row["score"]: row for row in rows_of(node.statisticsTests)}
     errors = {(row["group"], row["case"]): float(row["mae_hu"]) for row in rows}
     difference = np.mean([errors["GAN", case] - errors["U-Net", case] for case in CASES])
     assert float(compared["mae_hu"]["difference"]) == pytest.approx(difference)
-    assert compared["mae_hu"]["group"] == "GAN" and ui.groupsTable.rowCount == len(compared)
-    assert "Holm" in ui.groupsTable.horizontalHeaderItem(4).toolTip()
+    assert compared["mae_hu"]["group"] == "GAN" and statistics.testsTable.rowCount == len(compared)
 
     slicer.util.saveScene(str(tmp_path / "Szene.mrb"))
     slicer_host.close_scene()

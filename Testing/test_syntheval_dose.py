@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from syntheval_scene import finish, image_of, open_window
+from test_evaluation_dose import blob, rtdose, structure_set
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def test_two_doses_of_the_scene(slicer_host, window, tmp_path):
     node.doseReference, node.doseEvaluated, node.doseStructures = reference, evaluated, structures
     assert not ui.referencePathEdit.visible
     ui.unitComboBox.setCurrentText("cGy")
+    ui.criterionComboBox.setCurrentText("3 %/3 mm")
     ui.compareButton.click()
     finish(slicer_host, window.dose)
 
@@ -71,13 +73,57 @@ def test_two_doses_of_the_scene(slicer_host, window, tmp_path):
     view = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
     assert view.GetForegroundVolumeID() == node.doseDifference.GetID()
 
+    shown = slicer.util.arrayFromVolume(node.doseGammaMap)
+    judged = first >= 0.1 * first.max()
+    assert (shown[~judged] == -1).all() and (shown[judged] >= 0).all()
+    assert 100 * (shown[judged] <= 1).mean() == pytest.approx(gamma["3%/3mm"])  # the map is of what was chosen
+    display = node.doseGammaMap.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0, 2) and display.GetApplyThreshold()
+    colours = display.GetColorNode()
+    sides = [[0.0] * 4, [0.0] * 4]
+    for number, colour in zip((127, 128), sides, strict=True):
+        colours.GetColor(number, colour)
+    assert colours.GetColorName(127) < "1" < colours.GetColorName(128)
+    assert sides[0][1] > sides[0][0] and sides[1][0] > sides[1][2] + 0.5  # green passes, yellow fails
+    ui.showGammaButton.click()
+    assert view.GetForegroundVolumeID() == node.doseGammaMap.GetID()
+
     slicer.util.saveScene(str(tmp_path / "dose.mrb"))
     slicer_host.close_scene()
     assert not ui.resultsTabs.visible
     slicer.util.loadScene(str(tmp_path / "dose.mrb"))
     slicer_host.wait_until(lambda: window.parameters() is not None and ui.resultsTabs.visible)
-    assert window.parameters().doseUnit == "cGy" and ui.structuresTable.rowCount == 2
+    node = window.parameters()
+    assert node.doseUnit == "cGy" and node.doseCriterion == "3 %/3 mm" and ui.structuresTable.rowCount == 2
+    assert node.doseGammaMap.GetDisplayNode().GetColorNode().GetNumberOfColors() == 256
     assert not slicer_host.errors
+
+
+def test_files_of_dicom(slicer_host, window, tmp_path):
+    import slicer
+
+    from synthct.scene.evaluation.tables import rows_of
+
+    ui, node = window.dose.ui, window.parameters()
+    (tmp_path / "Plan ä").mkdir()
+    ui.referencePathEdit.currentPath = str(rtdose(tmp_path / "Plan ä/CT.dcm", blob()))
+    ui.evaluatedPathEdit.currentPath = str(rtdose(tmp_path / "Plan ä/sCT.dcm", 1.02 * blob()))
+    ui.structuresPathEdit.currentPath = str(structure_set(tmp_path / "Plan ä/RS.dcm"))
+    ui.compareButton.click()
+    finish(slicer_host, window.dose)
+    target = rows_of(node.doseMetrics)[0]
+    assert target["structure"] == "target"
+    assert float(target["mean_gy difference"]) == pytest.approx(0.02 * blob()[4:9, 4:16, 4:12].mean(), rel=1e-4)
+    difference = node.doseDifference
+    assert slicer.util.arrayFromVolume(difference) == pytest.approx(0.02 * blob(), abs=1e-4)
+    assert (difference.GetSpacing(), difference.GetOrigin()) == ((3.0, 2.0, 2.5), (20.0, 30.0, 100.0))
+    assert difference.GetName() == "sCT dose difference" and node.doseChart.GetNumberOfPlotSeriesNodes() == 2
+    ui.showGammaButton.click()
+    ui.evaluatedPathEdit.currentPath = str(rtdose(tmp_path / "Plan ä/other.dcm", blob(), FrameOfReferenceUID="1.2.3"))
+    ui.compareButton.click()
+    finish(slicer_host, window.dose)
+    assert "frames of reference" in ui.statusLabel.text and node.doseDifference is difference
+    assert not [error for error in slicer_host.errors if "answer" not in error]
 
 
 def test_what_cannot_be_compared_is_named(slicer_host, window, tmp_path):
