@@ -44,8 +44,9 @@ def test_published_patch_grows_7_14_28_56():
 
 
 def test_every_class_makes_another_image_and_is_judged_otherwise():
-    generator = build_network({"name": "dcgan-generator", "width": 4, "classes": 2}, 8, 1, (16, 16), seed=0).eval()
-    judge = build_network({"name": "dcgan-discriminator", "width": 4, "classes": 2}, 1, 1, (16, 16), seed=0).eval()
+    told = {"width": 4, "classes": 2, "initialisation": "he"}
+    generator = build_network({"name": "dcgan-generator", **told}, 8, 1, (16, 16), seed=0).eval()
+    judge = build_network({"name": "dcgan-discriminator", **told}, 1, 1, (16, 16), seed=0).eval()
     latent = torch.randn(1, 8)
     images = [generator(latent, torch.tensor([number])) for number in (0, 1)]
     assert (images[0] - images[1]).abs().max() > 1e-4
@@ -61,6 +62,14 @@ def test_weights_begin_as_published():
             assert module.weight.std().item() == pytest.approx(0.02, rel=0.1)
         elif isinstance(module, torch.nn.BatchNorm2d):
             assert module.weight.mean().item() == pytest.approx(1, abs=0.02)
+
+
+def test_classes_begin_small_beside_the_latents():
+    """As large as these, they outweigh them in training, and each class becomes a single image."""
+    generator = build_network({"name": "dcgan-generator", "classes": 8}, 100, 1, (56, 56), seed=0)
+    assert generator.embed.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    between = (generator.dense.weight[:, 100:] @ generator.embed.weight.T).var(dim=1).mean().item()
+    assert between < 0.001 * generator.dense.weight[:, :100].square().sum(dim=1).mean().item()
 
 
 @pytest.mark.parametrize("size", [(50, 56), (8, 8), (32, 32, 20)])

@@ -39,11 +39,13 @@ class DCGANGenerator(nn.Module):
     norm
         batch (row D1), instance, group or none.
     classes
-        0: none. Each other class has an embedding of ``embedding`` numbers, which is joined to the latent.
+        0: none. Else each class has an embedding of ``embedding`` numbers, which is joined to the latent.
     embedding
         See ``classes``.
     initialisation
-        ``normal``: N(0, 0.02), norms' scales N(1, 0.02) (row D1, Radford et al. section 4).
+        ``normal``: N(0, 0.02), embeddings, too; norms' scales N(1, 0.02) (row D1, Radford et al. section 4).
+        Embeddings that begin as large as a latent outweigh it: what all images of a class share is learned first,
+        batch norm makes the rest small beside it, and each class becomes a single image (tried).
 
     Attributes
     ----------
@@ -85,6 +87,8 @@ class DCGANGenerator(nn.Module):
                 layers += [norm_layer(norm, after, dimensions=len(size)), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Tanh())
         initialise_dcgan(self, initialisation)
+        if self.embed is not None and initialisation == "normal":
+            nn.init.normal_(self.embed.weight, 0.0, 0.02)
 
     def forward(self, latent: Tensor, classes: Tensor | None = None) -> Tensor:
         if self.embed is not None:
@@ -103,8 +107,8 @@ class DCGANDiscriminator(nn.Module):
     Parameters
     ----------
     classes
-        0: none. The embedding of each other class is a picture of its own, a further channel of the image (Mirza,
-        Osindero 2014 join the class to the input; the form is ours).
+        0: none. Else the embedding of each class is a picture of its own, a further channel of the image (Mirza,
+        Osindero 2014 join the class to the input; the form is ours). It begins as N(0, 1), of an image's own size.
 
     Other parameters are those of the generator.
     """
@@ -147,14 +151,12 @@ class DCGANDiscriminator(nn.Module):
 
 
 def initialise_dcgan(network: nn.Module, kind: Initialisation) -> None:
-    """Initialise all layers; with ``normal`` the scales of batch norms and the embeddings, too."""
+    """Initialise all layers but embeddings; with ``normal`` the scales of batch norms, too."""
     initialise(network, kind)
     if kind == "normal":
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 nn.init.normal_(module.weight, 1.0, 0.02)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, 0.0, 1.0)
 
 
 def _levels(size: list[int], levels: int | None, who: str) -> int:
