@@ -109,6 +109,55 @@ def test_killed_it_goes_on(model, tmp_path):
     assert content(out) == content(tmp_path / "whole")
 
 
+def test_processes_of_torchrun_share_the_pairs(model, tmp_path):
+    """Two commands at the same time, in the environment that torchrun gives them."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    started = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    started |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", "synthct", "generate", "--model", str(model), "--count", "5", "--output", str(out)]
+    children = [
+        subprocess.Popen([*command, "--device", "cpu"], env={**started, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in (0, 1)
+    ]
+    generate(model, whole, 5, device="cpu")
+    assert [child.wait() for child in children] == [0, 0]
+    assert content(out) == content(whole)
+    assert manifest(out) == manifest(whole)
+
+
+def test_fewer_pairs_are_refused_and_overwriting_leaves_none_of_the_old(model, tmp_path):
+    out = tmp_path / "out"
+    generate(model, out, 4, device="cpu")
+    before, listed = content(out), (out / "manifest.json").read_bytes()
+    with pytest.raises(UserError, match=r"up to pair_00003.*--count 4"):
+        generate(model, out, 3, device="cpu")
+    assert content(out) == before and (out / "manifest.json").read_bytes() == listed
+    generate(model, out, 2, seed=1, device="cpu", overwrite=True)
+    assert [pair["id"] for pair in manifest(out)["pairs"]] == ["pair_00000", "pair_00001"]
+    assert len(read_cohort(out)) == 2
+    generate(model, tmp_path / "fresh", 2, seed=1, device="cpu")
+    assert content(out) == content(tmp_path / "fresh")
+    generate(model_at(tmp_path / "alone", masks="none"), out, 2, device="cpu", overwrite=True)
+    assert sorted(content(out)) == ["images/pair_00000.nii.gz", "images/pair_00001.nii.gz"]
+
+
+def test_the_largest_part_of_a_mask_alone(model, tmp_path):
+    out = tmp_path / "out"
+    words = ["generate", "--model", str(model), "--count", "2", "--output", str(out), "--device", "cpu"]
+    assert main([*words, "--threshold", "0.5", "--largest-only"]) == 0
+    generate(model, tmp_path / "whole", 2, masks=MaskOptions(0.5), device="cpu")
+    removed = 0
+    for pair in manifest(out)["pairs"]:
+        kept, whole = (sitk.ReadImage(str(folder / pair["mask"])) for folder in (out, tmp_path / "whole"))
+        parts = sitk.RelabelComponent(sitk.ConnectedComponent(whole, True))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(kept), sitk.GetArrayFromImage(parts) == 1)
+        removed += sitk.GetArrayFromImage(whole).sum() - sitk.GetArrayFromImage(kept).sum()
+        assert pair["mask_mm3"] == pytest.approx(sitk.GetArrayFromImage(kept).sum() * 9)
+    assert removed > 0 and manifest(out)["largest_only"] is True
+    with pytest.raises(UserError, match="Another largest_only"):
+        generate(model, out, 2, masks=MaskOptions(0.5), device="cpu")
+
+
 def test_more_can_be_added_but_nothing_else_is_mixed(model, tmp_path):
     out = tmp_path / "out"
     generate(model, out, 2, device="cpu")

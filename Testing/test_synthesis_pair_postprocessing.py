@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synthct.errors import UserError
-from synthct.synthesis.generation.pair_postprocessing import binarise, remove_small
+from synthct.synthesis.generation.pair_postprocessing import binarise, keep_largest, remove_small
 from synthct.volumes.scaling import make_scaling
 
 
@@ -39,6 +39,19 @@ def test_components_are_removed_by_their_volume_in_mm3():
     assert np.count_nonzero(remove_small(mask, 4.6, spacing)) == 0
     assert np.count_nonzero(remove_small(mask, 0.0, spacing)) == 11
     assert mask.sum() == 12  # the mask that was given stays
+
+
+def test_the_largest_component_stays_whole():
+    mask = np.zeros((6, 8, 8), np.uint8)
+    mask[1:3, 1:3, 1:3] = 1  # 8 voxels
+    mask[3, 3, 3] = 2  # touches the first by a corner
+    mask[4:, 5:7, 5:8] = 1  # 12 voxels
+    largest = keep_largest(mask)
+    assert largest.dtype == np.uint8 and np.count_nonzero(largest) == 12 and largest[4:, 5:7, 5:8].all()
+    mask[4:, 5:7, 7] = 0  # 8 are left, fewer than 9
+    assert np.array_equal(keep_largest(mask), np.where(np.arange(6)[:, None, None] < 4, mask, 0))
+    assert not keep_largest(np.zeros((2, 3, 4))).any()
+    assert keep_largest(np.array([[1, 0, 0, 1, 1]])).tolist() == [[0, 0, 0, 1, 1]]
 
 
 def test_a_slice_and_nonsense():

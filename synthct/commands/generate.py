@@ -14,7 +14,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="images/, masks/, manifest.json and cohort.json"
     )
-    parser.add_argument("--count", type=int, metavar="N", help="how many pairs; those that are there are kept")
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="how many pairs; those that are there are kept, fewer are refused"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="pair n follows from it and n alone (default 0)")
     parser.add_argument(
         "--interpolate",
@@ -35,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minimum-volume", type=float, default=0.0, metavar="MM3", help="remove smaller parts of a mask (default 0)"
     )
+    parser.add_argument("--largest-only", action="store_true", help="keep the largest connected part of a mask alone")
     parser.add_argument(
         "--check-against",
         type=Path,
@@ -70,7 +73,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
         seed,
         between,
         options.class_name,
-        MaskOptions(options.threshold, options.minimum_volume),
+        MaskOptions(options.threshold, options.minimum_volume, options.largest_only),
         options.device,
         options.overwrite,
         events,

@@ -54,8 +54,9 @@ def generate(
 ) -> Path:
     """Make ``count`` pairs into ``folder``; what is there already, made in the same way, is left as it is.
 
-    A larger count adds pairs to a folder. With ``between`` the pairs are a sequence (row D5): from the first latent of
-    ``seed`` to the first of ``between``, both ends among them, along the great circle between them.
+    A larger count adds pairs to a folder, a smaller one is refused. With ``between`` the pairs are a sequence (row D5):
+    from the first latent of ``seed`` to the first of ``between``, both ends among them, along the great circle between
+    them.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def generate(
     device
         ``auto``, ``cpu`` or ``cuda:N``; of several processes each takes a GPU of its own.
     overwrite
-        Make all anew and replace what lies in ``folder`` under their names.
+        Make all anew in place of the pairs that lie in ``folder``; those beyond ``count`` are removed.
     rank
         Which share of the pairs is made; None: all.
     truncation
@@ -81,7 +82,7 @@ def generate(
     ------
     UserError
         A model that translates, an unknown class, a count that is none, a truncation for a network without one, or
-        a folder that was made otherwise.
+        a folder that was made otherwise or holds more pairs.
     """
     rank, masks, folder = rank or Rank(), masks or MaskOptions(), Path(folder).expanduser()
     chosen = own_device(device, rank)
@@ -96,6 +97,7 @@ def generate(
     with share_lock(folder / RECORDS, rank.number, rank.world):
         _refuse_foreign(folder, overwrite)
         todo = list(own) if overwrite else _still_to_do(own, folder, settings)
+        _settle_surplus(folder, count, overwrite)
         for done, number in enumerate(todo, len(own) - len(todo)):
             events.progress(done, len(own), "pairs", pair_name(number))
             latent = latent_of(model, number, count, seed, between, chosen)
@@ -183,6 +185,7 @@ def _settings(
         "threshold": masks.threshold,
         "minimum_mm3": masks.minimum_mm3,
     }
+    settings |= {"largest_only": True} if masks.largest_only else {}
     return settings if between is None else {**settings, "between": between, "steps": count}
 
 
@@ -216,6 +219,8 @@ def _make(
         voxels = int(sitk.GetArrayViewFromImage(mask).sum())
         record["mask_mm3"] = round(voxels * math.prod(mask.GetSpacing()), 3)
         flags += [] if voxels else ["empty mask"]
+    else:
+        (folder / MASKS / f"{name}.nii.gz").unlink(missing_ok=True)  # of another model that was there before
     if chosen is not None:
         record["class"] = model.card["class_names"][chosen]
     values = sitk.GetArrayViewFromImage(image)
@@ -245,6 +250,28 @@ def _still_to_do(numbers: Sequence[int], folder: Path, settings: Mapping[str, An
         elif not all((folder / record[kind]).is_file() for kind in ("image", "mask") if kind in record):
             todo.append(number)
     return todo
+
+
+def _settle_surplus(folder: Path, count: int, overwrite: bool) -> None:
+    """Refuse a folder with more than ``count`` pairs; with ``overwrite`` remove the lists and those beyond."""
+    surplus = sorted(
+        path
+        for path in (folder / RECORDS).glob("pair_*.json")
+        if path.stem[5:].isdigit() and int(path.stem[5:]) >= count
+    )
+    if surplus and not overwrite:
+        there = 1 + int(surplus[-1].stem[5:])
+        raise UserError(
+            f"{folder} holds more pairs already, up to {surplus[-1].stem}.",
+            "Nothing is taken away from a set that others may have listed.",
+            f"Give --count {there} or more, choose another folder, or make all anew with --overwrite.",
+        )
+    if overwrite:
+        for path in (folder / MANIFEST, folder / COHORT, *surplus):
+            path.unlink(missing_ok=True)
+        for record in surplus:
+            for kind in (IMAGES, MASKS):
+                (folder / kind / f"{record.stem}.nii.gz").unlink(missing_ok=True)
 
 
 def _refuse_foreign(folder: Path, overwrite: bool) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from synthct.data.slices import AXES
 from synthct.errors import UserError
-from synthct.synthesis.generation.pair_postprocessing import binarise, remove_small
+from synthct.synthesis.generation.pair_postprocessing import binarise, keep_largest, remove_small
 from synthct.synthesis.model_file import Model
 from synthct.volumes.montage import Montage
 from synthct.volumes.scaling import make_scaling
@@ -31,10 +31,13 @@ class MaskOptions:
         In mask values: what lies above is 1. None: 0.5, half-way to the first label, whatever the scaling.
     minimum_mm3
         Connected components smaller than this are removed; 0: none.
+    largest_only
+        Of what is left the largest connected component alone is kept.
     """
 
     threshold: float | None = None
     minimum_mm3: float = 0.0
+    largest_only: bool = False
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not math.isfinite(self.threshold):
@@ -86,6 +89,8 @@ def make_pair(
     whole = _volume(outlined, card)
     if options.minimum_mm3:
         whole = remove_small(whole, options.minimum_mm3, tuple(card["spacing"]))
+    if options.largest_only:
+        whole = keep_largest(whole)
     return _on_grid(hu, card), _on_grid(whole, card)
 
 

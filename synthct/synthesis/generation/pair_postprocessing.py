@@ -55,9 +55,30 @@ def remove_small(mask: NDArray[Any], minimum_mm3: float, spacing: tuple[float, .
         raise UserError(f"The smallest component cannot be {minimum_mm3} mm³.", todo="Give 0 or more.")
     if mask.ndim not in (2, 3) or len(spacing) != 3:
         raise ValueError(f"a mask of {mask.ndim} axes and a spacing of {len(spacing)} numbers do not go together")
-    components, count = ndimage.label(mask != 0, np.ones((3,) * mask.ndim))
-    volumes = np.bincount(components.ravel(), minlength=count + 1) * float(np.prod(spacing))
+    components, voxels = _components(mask)
+    volumes = voxels * float(np.prod(spacing))
     # A lump of exactly the volume asked for stays, whatever the spacing's last digit does to the product.
     kept = volumes >= minimum_mm3 * (1 - 1e-9)
     kept[0] = False
     return np.where(kept[components], mask, 0).astype(mask.dtype)
+
+
+def keep_largest(mask: NDArray[Any]) -> NDArray[Any]:
+    """Return the mask with its largest connected component alone; a new array of its type.
+
+    What belongs together is as in `remove_small`; of two components of the same size the first stays.
+
+    Parameters
+    ----------
+    mask
+        (slices, rows, columns), or (rows, columns) of one slice; 0 is background.
+    """
+    components, voxels = _components(mask)
+    largest = 1 + int(voxels[1:].argmax()) if len(voxels) > 1 else -1
+    return np.where(components == largest, mask, 0).astype(mask.dtype)
+
+
+def _components(mask: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Return the number of each voxel's component, 0 for background, and the voxels of each number."""
+    components, count = ndimage.label(mask != 0, np.ones((3,) * mask.ndim))
+    return components, np.bincount(components.ravel(), minlength=count + 1)
