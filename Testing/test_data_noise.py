@@ -57,14 +57,19 @@ def test_images_and_masks_are_found_by_their_names(tmp_path):
     put(tmp_path / "c_CT.nii.gz", image_of(seed=2))
     put(tmp_path / "c_mask.nii.gz", np.ones((8, 12, 12), np.uint8))
     put(tmp_path / "masks" / "alone.nii.gz", np.ones((8, 12, 12), np.uint8))
+    put(tmp_path / "d_1_CT.nii.gz", image_of(seed=3))
+    put(tmp_path / "d_1_GTV.nii.gz", np.ones((8, 12, 12), np.uint8))
+    put(tmp_path / "d_1_MR.nii.gz", image_of(seed=4))
     (tmp_path / "cases.csv").write_text("id,diagnosis\na,benign\n", encoding="utf-8")
     cohort, findings = find_cases(tmp_path, task="noise-to-ct")
     assert [(case.id, case.kind, case.mask is not None) for case in cohort] == [
         ("a", "image", True),
         ("b", "image", False),
         ("c", "image", True),
+        ("d_1", "image", True),
     ]
     assert cohort["a"].diagnosis == "benign" and cohort["a"].mask.parent.name == "masks"
+    assert cohort["d_1"].mask.name == "d_1_GTV.nii.gz"
     assert ["alone" in str(finding) for finding in findings] == [True]
 
 
@@ -77,11 +82,14 @@ def test_command_checks_every_pair(tmp_path, capsys):
     put(tmp_path / "images" / "half.nii.gz", image_of(seed=2))
     put(tmp_path / "masks" / "half.nii.gz", np.full((8, 12, 12), 0.5, np.float32))
     put(tmp_path / "images" / "slice.nii.gz", image_of((1, 12, 12), 3))
+    put(tmp_path / "images" / "outline.nii.gz", np.random.default_rng(4).integers(0, 3, (8, 12, 12)).astype(np.uint8))
+    put(tmp_path / "images" / "scaled.nii.gz", np.random.default_rng(5).random((8, 12, 12)).astype(np.float32))
     out = tmp_path / "cohort.json"
     command = ["cohort", str(tmp_path), "--task", "noise-to-ct", "--output", str(out)]
     assert main([*command, "--thumbnails", str(tmp_path / "thumbs")]) == 0
     cases = {case["id"]: case.get("excluded", "") for case in json.loads(out.read_text())["cases"]}
     assert "constant" in cases["flat"] and "mask of case moved" in cases["moved"] and "0.5" in cases["half"]
+    assert "from 0 to 2 alone: that is a mask" in cases["outline"] and "not in HU" in cases["scaled"]
     assert cases["good"] == cases["slice"] == ""
     assert (tmp_path / "thumbs" / "slice.png").exists()
     assert "flat" in capsys.readouterr().out

@@ -4,7 +4,8 @@ Understood are ``p1_MR.nii.gz`` beside ``p1_CT.nii.gz``, a folder per case with 
 ``mask.nii.gz``), folders ``MR`` and ``CT`` with files of the same names, and DICOM folders per case that hold an MR and
 a CT series. For the task ``label-to-ct`` label maps take the place of MRs: ``p1_labels.nii.gz``, ``p1_seg.nii.gz``.
 For ``noise-to-ct`` every image counts, alone or with a mask of its name: ``images/p1.nii.gz`` and
-``masks/p1.nii.gz``, ``p1_CT.nii.gz`` and ``p1_mask.nii.gz``. Case does not matter. What finds no partner is named.
+``masks/p1.nii.gz``, ``p1_CT.nii.gz`` and ``p1_mask.nii.gz`` or ``p1_GTV.nii.gz``. Case does not matter. What finds no
+partner is named.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _WORDS = {
     "mask": {"mask", "masks", "body", "bodymask"},
     "labels": {"label", "labels", "labelmap", "labelmaps", "seg", "segs", "segmentation", "segmentations"},
 }
+_OUTLINES = {"gtv", "gtvp", "gtvn", "gtvt", "ctv", "roi", "tumour", "tumor", "lesion", "lesions"}
+"""Last words of names that say, beside ``mask``, that something other than the body is outlined."""
 _FOLDER_WORDS = {*_WORDS["mr"], *_WORDS["ct"], *_WORDS["mask"], *_WORDS["labels"], "anat", "image", "images"}
 _NAMES = {"mr": "MR", "ct": "CT", "labels": "label map"}
 _TABLE = "cases.csv"
@@ -143,7 +146,9 @@ def _pairs_from_names(images: Iterable[Path], folder: Path) -> tuple[list[Case],
         if kind is None:
             stem = path.name[: -len(next(end for end in ENDINGS if path.name.lower().endswith(end)))]
             above = [part for part in path.relative_to(folder).parts[:-1] if not _FOLDER_WORDS.issuperset(_split(part))]
-            kind, name = "ct", _name([*above, stem])
+            whole, _, last = stem.rpartition("_")
+            outline = last.casefold() in _OUTLINES
+            kind, name = "outline" if outline else "ct", _name([*above, whole if outline else stem])
         key = unicodedata.normalize("NFC", name).casefold()
         groups[key][kind].append(path)
         names.setdefault(key, name)
@@ -154,7 +159,7 @@ def _pairs_from_names(images: Iterable[Path], folder: Path) -> tuple[list[Case],
             what = f"{len(many)} files claim to be the same image."
             findings.append(Finding("warning", _listed(many, folder), what, "Keep one of them."))
         elif "ct" in group:
-            mask = [*group.get("mask", []), *group.get("labels", []), None][0]
+            mask = [*group.get("mask", []), *group.get("labels", []), *group.get("outline", []), None][0]
             cases.append(Case(names[key] or folder.resolve().name, None, group["ct"][0], mask))
         else:
             there = next(iter(group.values()))[0]
