@@ -287,5 +287,17 @@ def test_wrong_entries_are_refused_by_name(entry, words):
 
 
 def test_every_network_is_registered():
-    generators = {UNet, ResNetGenerator, Pix2PixUNet, ResidualEncoderUNet}
-    assert generators | {PatchGAN, MultiscalePatchGAN, DDisc} <= set(NETWORKS.values())
+    """What recipes and models of earlier versions may name, and nothing that is not known here."""
+    translate = {
+        "unet": UNet,
+        "resnet": ResNetGenerator,
+        "pix2pix-unet": Pix2PixUNet,
+        "resenc-unet": ResidualEncoderUNet,
+    }
+    judge = {"patchgan": PatchGAN, "multiscale-patchgan": MultiscalePatchGAN, "d-disc": DDisc}
+    assert {name: NETWORKS[name] for name in translate | judge} == translate | judge
+    segment = {"unet-3d", "segresnet", "resnet-classifier"}
+    from_noise = {"dcgan-generator", "noise-unet", "progressive", "stylegan2", "fastgan", "ha-gan-generator"}
+    judge_noise = {"dcgan-discriminator", "strided-discriminator", "progressive-critic", "stylegan2-discriminator"}
+    judge_noise |= {"fastgan-discriminator", "ha-gan-discriminator", "ha-gan-encoder", "ha-gan-global-encoder"}
+    assert set(NETWORKS) == {*translate, *judge, *segment, *from_noise, *judge_noise}
