@@ -195,7 +195,7 @@ def picture(folder, path):
     )
     width, height = _image(folder / "ct.nii.gz").GetSpacing()[:2]
     colours = np.zeros((256, 3))
-    for entry in read_class_table("seven").classes:
+    for entry in read_class_table().classes:
         colours[entry.index] = np.array(entry.colour) / 255
     rows = (
         ("real nodule", labels == NODULE, (ct, labels, sct)),

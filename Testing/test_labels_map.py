@@ -43,12 +43,14 @@ def test_between_whole_hu_water_is_empty_and_nothing_is_lost():
     assert read_class_table("six").label_hu(np.array([-0.4, 0.0, 0.4, -200.5, 500.5])).tolist() == [1, 2, 3, 0, 4]
 
 
-def test_the_shipped_tables_are_six_and_seven():
-    six, seven = read_class_table("six"), read_class_table("seven")
+def test_the_shipped_tables_are_six_seven_and_eight():
+    six, seven, eight = (read_class_table(name) for name in ("six", "seven", "eight"))
     assert sorted(entry.index for entry in six.classes) == list(range(6))
     assert sorted(entry.index for entry in seven.classes) == list(range(7))
     assert six.classes[-1].name == seven.classes[-1].name == "nodule" and seven.of_source("outside").index == 6
     assert parse_class_table(seven.to_dict(), "again") == seven
+    assert eight.of_source("airways").index == 7
+    assert {entry for entry in eight.classes if entry.source != "airways"} == set(seven.classes)
 
 
 def test_a_later_class_goes_over_an_earlier_one():
@@ -168,19 +170,30 @@ def test_the_command_writes_map_log_and_colours(tmp_path, capsys):
     log = json.loads((tmp_path / "l.json").read_text())
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "l.nii.gz")))
     assert {entry["index"]: entry["voxels"] for entry in log["classes"]} == {
-        n: int((array == n).sum()) for n in range(7)
+        n: int((array == n).sum()) for n in range(8)
     }
     assert [(entry["step"], entry["voxels"]) for entry in log["changes"]] == [
         ("scan-field", 1),
         ("artefacts", 1),
         ("rounding", 0),
     ]
-    assert table_beside(tmp_path / "l.nii.gz") == read_class_table("seven")
-    assert (tmp_path / "l.ctbl").read_text() == colour_table(read_class_table("seven"))
+    assert table_beside(tmp_path / "l.nii.gz") == read_class_table("eight") == read_class_table()
+    assert (tmp_path / "l.ctbl").read_text() == colour_table(read_class_table("eight"))
     assert "\n6 outside_the_body 16 16 20 0\n" in (tmp_path / "l.ctbl").read_text()
     made = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "p.nii.gz")))
     assert made[0, 0, 0] == -1024 and made[12, 24, 30] == 50
     assert run(*words, "--output", tmp_path / "l.nii.gz") == 2 and "exists" in capsys.readouterr().err
+    before = (tmp_path / "n.nii.gz").read_bytes()
+    for output, other in (("n.nii.gz", "q.nii.gz"), ("q.nii.gz", "ct.nii.gz"), ("q.nii.gz", "q.nii.gz")):
+        together = ("--output", tmp_path / output, "--ct-output", tmp_path / other, "--overwrite")
+        assert run(*words, *together) == 2 and "are the same file" in capsys.readouterr().err
+    assert (tmp_path / "n.nii.gz").read_bytes() == before and not (tmp_path / "q.nii.gz").exists()
+    assert run(*words, "--spacing", "1e-3,1e-3,1e-3", "--output", tmp_path / "q.nii.gz") == 2
+    assert "Ask for larger voxels" in capsys.readouterr().err
+    sitk.WriteImage(on_grid(np.full_like(hu, -1000)), str(tmp_path / "air.nii.gz"))
+    assert run("labels", "--ct", tmp_path / "air.nii.gz", "--output", tmp_path / "q.nii.gz") == 2
+    said = capsys.readouterr().err
+    assert "air.nii.gz" in said and "--body" in said and not (tmp_path / "q.nii.gz").exists()
     half = ("--spacing", "2,2,4", "--classes", "six", "--without", "artefacts")
     assert run(*words, *half, "--output", tmp_path / "half.nii.gz") == 0
     half = sitk.ReadImage(str(tmp_path / "half.nii.gz"))

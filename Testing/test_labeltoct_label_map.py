@@ -62,7 +62,7 @@ def test_a_ct_becomes_a_label_map_in_outline(slicer_host, window, ct):
     colours.GetColor(0, rgba)
     assert rgba[3] == 0  # lungs are seen through
     assert "Nodule" in colours.GetTerminologyAsString(5) and "27925004" in colours.GetTerminologyAsString(5)
-    assert classes_of(labels).name == "seven"
+    assert classes_of(labels).name == "eight"
     view = slicer.app.layoutManager().sliceWidget("Red")
     assert view.mrmlSliceCompositeNode().GetLabelVolumeID() == labels.GetID()
     assert view.mrmlSliceCompositeNode().GetBackgroundVolumeID() == ct.GetID()
@@ -155,7 +155,7 @@ def test_the_table_of_classes_is_edited_saved_and_loaded(slicer_host, window, ct
     expected = chest_arrays()[1].copy()
     expected[expected == 6] = 0
     assert (voxels_of(labels) == expected).all()
-    ui.classesComboBox.setCurrentIndex(ui.classesComboBox.findData("seven"))
+    ui.classesComboBox.setCurrentIndex(ui.classesComboBox.findData("eight"))
     assert "hard" not in cells(ui.classTable, 0)
     slicer_host.answer("Table of classes", str(tmp_path / "klassen.yaml"))
     ui.loadClassesButton.click()
@@ -200,11 +200,14 @@ def test_a_label_map_with_nodules_is_not_overwritten(slicer_host, window, ct):
 
     labels = add_labels()
     window._parameterNode.labelMap = labels
+    button = window.labelMaps.ui.makeButton
+    assert button.enabled
     note = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", "Noted")
     labels.SetNodeReferenceID(NODULES_REFERENCE, note.GetID())
     before = voxels_of(labels).copy()
-    slicer_host.answer("nodules planted in Labels would be lost", "Ok")
-    window.labelMaps.ui.makeButton.click()
+    window.onNodules()  # as when one was accepted
+    assert not button.enabled and "nodules planted in Labels would be lost" in button.toolTip
+    button.click()
     assert window.labelMaps.job is None and (voxels_of(labels) == before).all() and not slicer_host.errors
 
 
@@ -219,6 +222,28 @@ def test_the_scene_is_closed_while_a_job_runs(slicer_host, window, ct):
     slicer_host.process_events()
     assert window.labelMaps.job is None and not slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")
     assert not slicer_host.errors
+
+
+def test_the_label_map_is_chosen_while_another_module_is_shown(slicer_host, window, ct):
+    window.labelMaps.ui.makeButton.click()
+    window.exit()
+    slicer_host.wait_until(lambda: window.labelMaps.job is None, 60)
+    window.enter()
+    window.synthesis.devices.close()
+    assert window._parameterNode.labelMap.GetName() == "CT labels" and not slicer_host.errors
+
+
+def test_a_temporary_folder_that_cannot_be_written(slicer_host, window, ct, tmp_path, monkeypatch):
+    import slicer
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(slicer.app, "temporaryPath", str(tmp_path / "file"))
+    window.logic.session.close()
+    slicer_host.answer("could not be handed over", "Ok")
+    window.labelMaps.ui.makeButton.click()
+    assert str(tmp_path / "file") in window.labelMaps.ui.labelsStatusLabel.text and window.labelMaps.job is None
+    window.synthesis.devices.refresh()
+    assert "temporary folder" in window.synthesis.devices.combo_box.toolTip and not slicer_host.errors
 
 
 def test_cancel_leaves_the_scene_as_it_was(slicer_host, window, ct):
@@ -237,8 +262,12 @@ def test_every_class_has_codes(slicer_host):
     from synthct.labels.classes import read_class_table
     from synthct.scene.label_map.class_colours import codes_of
 
-    codes = {entry.name: codes_of(entry) for entry in read_class_table("seven").classes}
-    assert codes["nodule"][1] == ("SCT", "27925004", "Nodule") and codes["bone"][1][1] == "272673000"
+    codes = {entry.name: codes_of(entry) for entry in read_class_table().classes}
+    assert (
+        codes["windpipe"][1][2] == "Trachea"
+        and codes["nodule"][1] == ("SCT", "27925004", "Nodule")
+        and codes["bone"][1][1] == "272673000"
+    )
     assert all(len(code) == 3 for pair in codes.values() for code in pair)
 
 

@@ -71,7 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--regions", type=float, default=0.1, metavar="SHARE", help="smaller regions of the classes do not count (0.1)"
     )
     constraints.add_argument(
-        "--classes", metavar="TABLE", help="six, seven or a YAML file; default: as the label maps' logs say"
+        "--classes", metavar="TABLE", help="six, seven, eight or a YAML file; default: as the label maps' logs say"
     )
     work = parser.add_argument_group("work")
     work.add_argument("--planes", help="axial, coronal, sagittal, or several joined by commas; default: the model's")

@@ -14,8 +14,8 @@ import numpy as np
 from synthct.errors import UserError
 from synthct.options import close_match, typed
 
-SHIPPED = {name: Path(__file__).parents[1] / "tables" / f"classes_{name}.yaml" for name in ("six", "seven")}
-"""The published table, and ours with a class for what lies outside the body."""
+SHIPPED = {name: Path(__file__).parents[1] / "tables" / f"classes_{name}.yaml" for name in ("eight", "seven", "six")}
+"""Ours with classes for windpipe and what lies outside the body, with the latter alone, and the published table."""
 _INT16 = np.iinfo(np.int16)
 _RANGE = re.compile(r"([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -49,8 +49,9 @@ class TissueClass:
     colour: tuple[int, int, int]
     """Red, green, blue, 0 to 255."""
     hu: HuRange | None
-    source: Literal["hu", "rest", "nodules", "outside"]
-    """``rest``: what no other class takes; ``nodules``, ``outside``: from a mask."""
+    source: Literal["hu", "rest", "nodules", "outside", "airways"]
+    """``rest``: what no other class takes; ``nodules``, ``outside``: from a mask; ``airways``: of the rest what
+    `synthct.labels.airways` finds."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ClassTable:
     classes: tuple[TissueClass, ...]
 
     def of_source(self, source: str) -> TissueClass | None:
-        """Return the class with this source, or None: there is at most one of ``rest``, ``nodules``, ``outside``."""
+        """Return the class with this source, or None: there is at most one of each but ``hu``."""
         return next((entry for entry in self.classes if entry.source == source), None)
 
     @property
@@ -107,8 +108,8 @@ class ClassTable:
         }
 
 
-def read_class_table(source: Path | str = "seven") -> ClassTable:
-    """Read a table of classes: ``six``, ``seven``, or a YAML file like those in ``synthct/tables``.
+def read_class_table(source: Path | str = "eight") -> ClassTable:
+    """Read a table of classes: ``eight``, ``seven``, ``six``, or a YAML file like those in ``synthct/tables``.
 
     Raises
     ------
@@ -135,14 +136,14 @@ def parse_class_table(content: Any, origin: str) -> ClassTable:
     """Check what a table's file holds; see `read_class_table`."""
     rows = content.get("classes") if isinstance(content, Mapping) else None
     if not isinstance(rows, list) or not rows:
-        raise UserError(f"{origin} holds no classes.", todo=f"Start from a copy of {SHIPPED['seven']}.")
+        raise UserError(f"{origin} holds no classes.", todo=f"Start from a copy of {SHIPPED['eight']}.")
     classes = tuple(_class(row, f"class {number} of {origin}") for number, row in enumerate(rows, 1))
     for what in ("index", "name"):
         values = [getattr(entry, what) for entry in classes]
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise UserError(f"The {what} {twice} stands twice in {origin}.", "Every class has one of its own.")
-    for source in ("rest", "nodules", "outside"):
+    for source in ("rest", "nodules", "outside", "airways"):
         count = sum(entry.source == source for entry in classes)
         if count > 1 or (source == "rest" and count == 0):
             raise UserError(
@@ -160,7 +161,7 @@ class _Row:
     index: int
     colour: str
     hu: str | list[float] | None = None
-    source: Literal["rest", "nodules", "outside"] | None = None
+    source: Literal["rest", "nodules", "outside", "airways"] | None = None
 
 
 def _class(content: Any, where: str) -> TissueClass:

@@ -158,7 +158,7 @@ class Source:
     rule
         Where nodules may lie.
     table
-        Its classes; None: as the label map's log says, else ours of seven classes, or of six where no voxel is outside
+        Its classes; None: as the label map's log says, else ours of eight classes, or of six where no voxel is outside
         the body.
 
     Raises
@@ -309,10 +309,10 @@ def _cube(
 
 
 def _shipped(labels: sitk.Image) -> ClassTable:
-    seven = read_class_table("seven")
-    outside = seven.of_source("outside")
+    ours = read_class_table()
+    outside = ours.of_source("outside")
     assert outside is not None
-    return seven if (sitk.GetArrayViewFromImage(labels) == outside.index).any() else read_class_table("six")
+    return ours if (sitk.GetArrayViewFromImage(labels) == outside.index).any() else read_class_table("six")
 
 
 def _found_body(array: np.ndarray, table: ClassTable, labels: sitk.Image, name: str) -> np.ndarray:

@@ -289,7 +289,7 @@ class Ground:
             raise UserError(
                 f"No body was found in {self.name}.",
                 "How far a nodule is from its surface cannot be told.",
-                "Give a body mask, a label map of seven classes, or no distance to the surface.",
+                "Give a body mask, a label map of seven or eight classes, or no distance to the surface.",
             ) from error
 
 

@@ -9,9 +9,13 @@ import SimpleITK as sitk
 
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
+from synthct.labels.airways import find_airways
 from synthct.labels.classes import ClassTable, TissueClass
 from synthct.volumes.body import body_mask
 from synthct.volumes.geometry import array_of, image_from_array, require_same_grid
+
+_LUNGS_ML = 500
+"""Less air than this in a body is bowel gas, or of sinuses."""
 
 
 def label_ct(
@@ -22,7 +26,7 @@ def label_ct(
     events: Events = SILENT,
     names: tuple[str, str, str] = ("The CT", "the nodule mask", "the body mask"),
 ) -> sitk.Image:
-    """Label every voxel of a CT by its HU, what lies outside the body, and nodules over all.
+    """Label every voxel of a CT by its HU, its windpipe, what lies outside the body, and nodules over all.
 
     Parameters
     ----------
@@ -33,9 +37,10 @@ def label_ct(
     nodules
         0, and 1 or one number per nodule, on the grid of ``ct``.
     body
-        Not 0 inside, on the grid of ``ct``; None: found in the CT, if the table has a class for what is outside.
+        Not 0 inside, on the grid of ``ct``; None: found in the CT, if the table has a class for what is outside or
+        for airways.
     events
-        Hears a warning where nodules lie outside the body.
+        Hears a warning where nodules lie outside the body, and where lungs have no windpipe.
     names
         What CT and masks are called in messages.
 
@@ -50,6 +55,14 @@ def label_ct(
         Masks on other grids or with values that are no labels, nodules for a table without a class for them, no body.
     """
     labels = table.label_hu(array_of(ct))
+    airways = table.of_source("airways")
+    if body is None and (airways is not None or table.of_source("outside") is not None):
+        body = body_mask(ct, "ct")
+    if airways is not None and body is not None:
+        require_same_grid(ct, body, (names[0], names[2]))
+        rest = labels == table.rest.index
+        labels[rest & (array_of(find_airways(ct, body)) != 0)] = airways.index
+        _require_windpipe(labels, table, body, events, names[0])
     return _with_masks(labels, ct, table, nodules, body, events, names)
 
 
@@ -90,7 +103,7 @@ def label_segmentation(
         )
     indices = np.array([classes[int(value)].index for value in present], np.uint8)
     labels = indices[where.reshape(array.shape)]
-    return _with_masks(labels, segmentation, table, nodules, body, events, names, find_body=False)
+    return _with_masks(labels, segmentation, table, nodules, body, events, names)
 
 
 def require_classes(labels: sitk.Image, table: ClassTable, name: str) -> np.ndarray:
@@ -137,7 +150,6 @@ def _with_masks(
     body: sitk.Image | None,
     events: Events,
     names: tuple[str, str, str],
-    find_body: bool = True,
 ) -> sitk.Image:
     """Put what is outside the body, and then the nodules, over the labels."""
     planted = None
@@ -147,8 +159,8 @@ def _with_masks(
     if body is not None:
         require_same_grid(reference, body, (names[0], names[2]))
     outside = table.of_source("outside")
-    if outside is not None and (body is not None or find_body):
-        beyond = array_of(body if body is not None else body_mask(reference, "ct")) == 0
+    if outside is not None and body is not None:
+        beyond = array_of(body) == 0
         labels[beyond] = outside.index
         if planted is not None and (lost := int(np.count_nonzero(beyond & planted))):
             events.warning(
@@ -157,6 +169,24 @@ def _with_masks(
     if planted is not None:
         labels[planted] = _nodule_class(table).index
     return image_from_array(labels, reference)
+
+
+def _require_windpipe(labels: np.ndarray, table: ClassTable, body: sitk.Image, events: Events, name: str) -> None:
+    """Warn where there is as much air as in lungs, and no windpipe."""
+    airways = table.of_source("airways")
+    if airways is None or (labels == airways.index).any():
+        return
+    air = (
+        np.count_nonzero((labels == table.rest.index) & (array_of(body) != 0))
+        * float(np.prod(body.GetSpacing()))
+        / 1000
+    )
+    if air > _LUNGS_ML:
+        events.warning(
+            f"No windpipe was found in {name}.",
+            f"It holds {air:.0f} ml of {table.rest.name}, and no tube near the midline leads down into it for 15 mm.",
+            f"If it shows one, give it the class {airways.name} ({airways.index}) by hand before nodules are planted.",
+        )
 
 
 def _nodule_class(table: ClassTable) -> TissueClass:

@@ -18,8 +18,8 @@ WINDOW_HU = (-500.0, 1000.0)
 DIFFERENCE_HU = 500.0
 _LEFTS, _SIDE, _GAP, _TOP = (0.1, 2.6, 5.1, 8.5), 2.4, 0.1, 0.7
 _BARS = (7.6, 11.0)
-_COLOURS = ("#26415e", "#f2d16b", "#4fb3e8", "#c8736a", "#f7f3e3", "#d6336c", "#000000")
-"""Of other tissue, fat, water, soft tissue, bone, nodule, outside the body (row B3)."""
+_COLOURS = ("#26415e", "#f2d16b", "#4fb3e8", "#c8736a", "#f7f3e3", "#d6336c", "#000000", "#8fd0c8")
+"""Of other tissue, fat, water, soft tissue, bone, nodule, outside the body (row B3), windpipe."""
 _WIDTH = 11.9
 """Inches; places are fixed, since a layout engine would take longer than a training step."""
 

@@ -144,7 +144,7 @@ _OPTIONS: dict[str, dict[str, float]] = {
     "ct-window": {"low": -1024.0, "high": 2000.0},
     # Percentiles inside the body, taken from each volume: MR intensities have no unit. Our own recipes.
     "mr-percentile": {"low": 0.5, "high": 99.5},
-    # Row B5's alternative: as many channels as classes. Our own recipes have a seventh, "outside the body" (row B3).
+    # Row B5's alternative: as many channels as classes. Our own recipes have more: "outside the body", "windpipe".
     "one-hot": {"classes": 7},
     # Row B5: label / 3 − 1, as the text prints it for six classes: 0…5 become −1…0.67. Noise: row B4, 0.05 there.
     "lidc-label": {"noise": 0.0},

@@ -15,11 +15,13 @@ CLASSES_ATTRIBUTE = "SyntheticCT.Classes"
 _Code = tuple[str, str, str]
 _TISSUE: _Code = ("SCT", "85756007", "Tissue")
 _SUBSTANCE: _Code = ("SCT", "91720002", "Body Substance")
+_ANATOMY: _Code = ("SCT", "123037004", "Anatomical Structure")
 _ALTERED: _Code = ("SCT", "49755003", "Morphologically Altered Structure")
 _SOURCES: dict[str, tuple[_Code, _Code]] = {
     "rest": (_TISSUE, _TISSUE),
     "nodules": (_ALTERED, ("SCT", "27925004", "Nodule")),
     "outside": (_TISSUE, ("DCM", "125040", "Background")),
+    "airways": (_ANATOMY, ("SCT", "44567001", "Trachea")),
 }
 _NAMES: dict[str, tuple[_Code, _Code]] = {
     "fat": (_TISSUE, ("SCT", "55603005", "Adipose tissue")),

@@ -16,8 +16,8 @@ from synthct.scene.cards import error_html
 from synthct.whole_file import write_whole
 
 COLUMNS = ("Class", "Index", "Colour", "HU")
-_SOURCES = ("rest", "nodules", "outside")
-_LABELS = {"seven": "Seven: with “outside”", "six": "Six, as published"}
+_SOURCES = ("rest", "nodules", "outside", "airways")
+_LABELS = {"eight": "Eight: with “windpipe”", "seven": "Seven: with “outside”", "six": "Six, as published"}
 _OWN = ""
 _ROW_PIXELS = 22
 
@@ -79,16 +79,16 @@ class ClassTableEditor:
 
     @property
     def text(self) -> str:
-        """The rows as JSON, for the parameter node; an empty text is the shipped table of seven."""
+        """The rows as JSON, for the parameter node; an empty text is the shipped table of eight."""
         return json.dumps(self._content(), ensure_ascii=False)
 
     @text.setter
     def text(self, text: str) -> None:
         try:
-            content = json.loads(text) if text else read_class_table("seven").to_dict()
+            content = json.loads(text) if text else read_class_table().to_dict()
             parse_class_table(content, _("the table of classes"))
         except (ValueError, UserError):
-            content = content if text and _editable(text) else read_class_table("seven").to_dict()
+            content = content if text and _editable(text) else read_class_table().to_dict()
         self._fill(content)
 
     def _content(self) -> dict:

@@ -30,7 +30,7 @@ class KeptGround:
         self._rule = Rule()
 
     def choose(self, table_text: str, rule: Rule) -> None:
-        """Say which classes a label map has that brings none of its own (JSON; empty: seven), and the rule."""
+        """Say which classes a label map has that brings none of its own (JSON; empty: eight), and the rule."""
         self._table_text, self._rule = table_text, rule
 
     def of(self, labels: slicer.vtkMRMLLabelMapVolumeNode) -> Ground:
@@ -129,7 +129,7 @@ def ras_of(grid: Grid, anchor: np.ndarray) -> tuple[float, float, float]:
 
 def _content(text: str) -> Any:
     try:
-        return json.loads(text) if text else read_class_table("seven").to_dict()
+        return json.loads(text) if text else read_class_table().to_dict()
     except ModuleNotFoundError as error:
         raise UserError(
             "The shipped table of classes cannot be read.",

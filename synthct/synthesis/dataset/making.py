@@ -222,7 +222,7 @@ def _classes(cases: Sequence[Case]) -> ClassTable:
                 f"Their tables are {tables[first].name} and {table.name}.",
                 "Make all label maps with one table.",
             )
-    return tables[first] if tables else read_class_table("seven")
+    return tables[first] if tables else read_class_table()
 
 
 def _meaning(table: ClassTable) -> set[tuple[int, str, str]]:
