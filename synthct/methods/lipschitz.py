@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from synthct.errors import UserError
 from synthct.methods.losses import judgement, precise
+from synthct.methods.method import Update
 
 
 class Clipping:
@@ -57,6 +58,34 @@ def require_no_batch_norm(critic: nn.Module) -> None:
             "The penalty is on the gradient for each image alone, and batch norm mixes the images of a batch.",
             "Set `networks.critic.norm` to none, group or instance.",
         )
+
+
+def update_critic(
+    critic: nn.Module, real: Tensor, synthetic: Tensor, constraint: Clipping | float, update: Update
+) -> dict[str, Tensor]:
+    """Update a critic once and return its losses.
+
+    Parameters
+    ----------
+    real, synthetic
+        As for `gradient_penalty`.
+    constraint
+        What is done to its weights afterwards, or the weight of the gradient penalty.
+
+    Returns
+    -------
+    dict
+        ``critic``, E f(synthetic) − E f(real): the negative of the estimated distance; ``penalty`` (unweighted) where
+        there is one.
+    """
+    losses = {"critic": judgement(critic(synthetic)).mean() - judgement(critic(real)).mean()}
+    if isinstance(constraint, Clipping):
+        update("critic", losses["critic"])
+        constraint()
+    else:
+        losses["penalty"] = gradient_penalty(critic, real, synthetic)
+        update("critic", losses["critic"] + constraint * losses["penalty"])
+    return losses
 
 
 def gradient_penalty(critic: nn.Module, real: Tensor, synthetic: Tensor) -> Tensor:

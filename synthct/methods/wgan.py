@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from synthct.errors import UserError
 from synthct.methods.generation import air_outside, frozen
 from synthct.methods.label_input import label_channels
-from synthct.methods.lipschitz import Clipping, gradient_penalty, require_no_batch_norm
+from synthct.methods.lipschitz import Clipping, require_no_batch_norm, update_critic
 from synthct.methods.losses import judgement, masked_l1
 from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
@@ -100,8 +100,9 @@ class WGAN(Method):
         )
         self.paired = recipe.data.paired
         self.body_only = masked
-        self._clip = Clipping(critic, clip, clip_norms) if constraint == "clip" else None
-        self._penalty_weight = penalty_weight
+        self._constraint: Clipping | float = (
+            Clipping(critic, clip, clip_norms) if constraint == "clip" else penalty_weight
+        )
         self.cycle = critic_updates
         self._l1_weight = l1_weight
         self._done = 0
@@ -120,16 +121,7 @@ class WGAN(Method):
             synthetic = air_outside(generator(batch["input"]), batch["mask"], self.body_only)
         real = air_outside(batch["target"], batch.get("target_mask", batch["mask"]), self.body_only)
 
-        shown = synthetic.detach()
-        losses = {"critic": judgement(critic(shown)).mean() - judgement(critic(real)).mean()}
-        loss = losses["critic"]
-        if self._clip is None:
-            losses["penalty"] = gradient_penalty(critic, real, shown)
-            loss = loss + self._penalty_weight * losses["penalty"]
-        update("critic", loss)
-        if self._clip is not None:
-            self._clip()
-
+        losses = update_critic(critic, real, synthetic.detach(), self._constraint, update)
         if last:
             with frozen(critic):
                 losses["g_adversarial"] = -judgement(critic(synthetic)).mean()
