@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,13 +20,15 @@ from synthct.data.noise_batches import NoiseBatches
 from synthct.data.split import Split
 from synthct.errors import UserError
 from synthct.evaluation.distribution.image_statistics import image_statistics, statistics_distance
-from synthct.events import read_events
+from synthct.events import Events, read_events
 from synthct.methods.dcgan import DCGAN
+from synthct.methods.registry import build_method
+from synthct.recipe import load_recipe
 from synthct.studies.comparison import compare
 from synthct.synthesis.model_file import load_model
 from synthct.training.collapse import LATENTS_DIVERSITY
 from synthct.training.noise_judge import NoiseJudge, write_pair_grid
-from synthct.training.run import resume, train
+from synthct.training.run import _warn_of_few, resume, train
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,29 @@ def test_from_recipe_to_pairs(pairs, tmp_path, monkeypatch):
     for pair in json.loads((out / "manifest.json").read_text())["pairs"]:
         image = sitk.ReadImage(str(out / pair["image"]))
         assert image.GetSize() == (16, 16, 16) and image.GetSpacing() == pytest.approx(card["spacing"])
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "warned"),
+    [
+        ("oslo-wgan-gp-3d", {}, "30 training cases are few"),  # rows C4 and C5: 524
+        ("oslo-vanilla-gan-1", {}, "30 training cases are few"),
+        ("oslo-stylegan2", {}, "30 training cases are few"),  # montages
+        ("synthct-stylegan2", {}, None),  # 30 × 12 slices, of 1336
+        ("synthct-stylegan2", {"data.planes": "[sagittal]"}, "240 training slices are few"),
+        ("synthct-fastgan", {}, None),
+        ("lecture-dcgan-nodules", {}, None),  # no number is tabled
+    ],
+)
+def test_few_images_are_said_with_the_number_published(preset, changes, warned):
+    recipe = load_recipe(preset, changes)
+    with torch.device("meta"):
+        method = build_method(recipe)
+    heard = []
+    volumes = [SimpleNamespace(shape=(12, 10, 8))] * 30
+    _warn_of_few(method, recipe.data, volumes, Events(listener=heard.append))
+    assert [event["what"].startswith(warned) for event in heard] == ([] if warned is None else [True])
+    assert all(str(method.published_images) in event["why"] for event in heard)
 
 
 class OneImagePerClass(torch.nn.Module):

@@ -51,6 +51,8 @@ class DCGAN(NoiseMethod):
         self.optimisers, self._schedules = build_optimisers(
             recipe.optimisers, {role: network.parameters() for role, network in self.networks.items()}
         )
+        if recipe.method.get("name") == "vanilla-gan":
+            self.published_images = 524  # rows C2 and C4: all that the thesis trained with
         self._saturating = generator_loss == "saturating"
         self._real = REAL - label_smoothing
 

@@ -42,6 +42,8 @@ class FastGAN(NoiseMethod):
         An entry is wrong, or the discriminator is another than FastGAN's.
     """
 
+    published_images = 100  # the paper's "100-shot" sets
+
     def __init__(
         self,
         recipe: Recipe,

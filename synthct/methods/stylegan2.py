@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from synthct.errors import UserError
@@ -17,6 +17,7 @@ from synthct.methods.losses import judgement, precise
 from synthct.methods.method import Batch, Update
 from synthct.methods.noise import NoiseMethod, build_noise_networks, draw_latents
 from synthct.methods.optimisers import build_optimisers
+from synthct.methods.r1 import r1_penalty
 from synthct.networks.full_precision import full_precision
 from synthct.networks.stylegan2 import StyleGAN2Generator
 from synthct.options import Options
@@ -57,6 +58,8 @@ class StyleGAN2(NoiseMethod):
     UserError
         An entry is wrong, or the generator is another than StyleGAN2's.
     """
+
+    published_images = 1336  # the smallest set of ADA (Karras et al. 2020, MetFaces)
 
     def __init__(
         self,
@@ -192,14 +195,6 @@ def lazily(entry: Options, every: int) -> Options:
         if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
             changed[name] = value**share if power else value * share
     return changed
-
-
-def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """Return E‖∇D(x)‖² at x = ``real`` (N, channels, rows, columns), in 32 bit or better (Mescheder et al. 2018)."""
-    real = precise(real.detach()).requires_grad_()
-    with full_precision(real.device):
-        (slope,) = torch.autograd.grad(judgement(discriminator(real)).sum(), real, create_graph=True)
-        return slope.square().flatten(1).sum(dim=1).mean()
 
 
 def path_lengths(images: Tensor, styles: Tensor) -> Tensor:

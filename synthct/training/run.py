@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from synthct.data.fitting import fitted
 from synthct.data.left_out import LeftOut
 from synthct.data.noise_batches import require_pairs
 from synthct.data.preparation import prepare_cohort
+from synthct.data.slices import AXES
 from synthct.data.split import MIN_PATIENTS, Split, read_split, split_cohort, write_split
 from synthct.errors import Cancelled, UserError
 from synthct.events import SILENT, Events
 from synthct.locks import FolderLock
 from synthct.methods.method import Method
 from synthct.methods.registry import build_method
-from synthct.recipe import CLASS_TASK, IMAGE_TASKS, Recipe
+from synthct.recipe import CLASS_TASK, IMAGE_TASKS, Data, Recipe
 from synthct.synthesis.model_file import load_model
 from synthct.synthesis.predictor import is_out_of_memory
 from synthct.training.checkpoint import read_summary
@@ -133,7 +134,7 @@ def _go_on(
     events = run.events(caller_events) if fabric.is_global_zero else SILENT
     try:
         prepared, volumes, split = _prepared(run, recipe, cohort, fabric, events, skip_corrupt)
-        _warn_of_few(method, split, events)
+        _warn_of_few(method, recipe.data, [volumes[case] for case in split.training], events)
         facts = _facts(run, recipe, volumes)
         summary = read_summary(run.checkpoints)
         put_pretrained(method, recipe, {role: run.pretrained / role for role in method.pretrained})
@@ -241,12 +242,15 @@ def _drawn_split(recipe: Recipe, prepared: Cohort, slices: dict[str, int], event
     return split_cohort(prepared, slices, seed=recipe.training.seed, events=events, stratify=stratify)
 
 
-def _warn_of_few(method: Method, split: Split, events: Events) -> None:
+def _warn_of_few(method: Method, data: Data, training: Sequence[Volume], events: Events) -> None:
     """Warn where a method that makes images from noise was published with many more than there are."""
     published = getattr(method, "published_images", None)
-    if published is not None and len(split.training) < published / 4:
+    images, kind = len(training), "cases"
+    if len(data.size) == 2 and data.fit != "montage":
+        images, kind = sum(volume.shape[AXES[plane]] for volume in training for plane in data.planes), "slices"
+    if published is not None and images < published / 4:
         events.warning(
-            f"{len(split.training)} training cases are few for this method.",
+            f"{images} training {kind} are few for this method.",
             f"It was published with {published}; with few it learns them by heart, or its images become alike.",
             "Add cases, or compare the generated images with the training cases.",
         )
