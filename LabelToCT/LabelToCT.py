@@ -102,6 +102,7 @@ class LabelToCTParameterNode:
     pairsTruncation: Annotated[float, WithinRange(0, 1)] = 0.7
     pairsThreshold: Annotated[float, WithinRange(0.01, 2)] = 0.5
     pairsMinimum: Annotated[float, WithinRange(0, 1_000_000)] = 0.0
+    pairsLargest: bool = False
     pairsCohort: str
     pairsFolder: str
     pairsDevice: str = "auto"

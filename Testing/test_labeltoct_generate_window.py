@@ -8,6 +8,7 @@ import psutil
 import pytest
 import SimpleITK as sitk
 from noise_models import model_at
+from scipy import ndimage
 
 from synthct.locks import FolderLock
 from synthct.synthesis.generation.between_seeds import generate_between
@@ -141,6 +142,9 @@ def test_pairs_are_made_interrupted_resumed_and_loaded(slicer_host, window, part
     assert f"{count} pairs are in" in ui.statusLabel.text and ui.pairsTable.rowCount == count
     lacks(window, "made otherwise (another seed)")
     ui.seedSpinBox.value = 0
+    ui.largestCheckBox.click()
+    lacks(window, "made otherwise (another choice of parts)")
+    ui.largestCheckBox.click()
     assert ui.startButton.enabled and ui.startButton.text == "Apply"
     ui.countSpinBox.value = count
     lacks(window, "All are there")
@@ -179,9 +183,11 @@ def test_what_repeats_a_training_case_is_marked_in_the_list(slicer_host, window,
     lacks(window, "does not exist")
     ui.cohortPathEdit.currentPath = str(parts / "learned/cohort.json")
     assert "12 cases" in ui.cohortTextLabel.text
+    ui.largestCheckBox.click()
     ui.startButton.click()
     finish(slicer_host, window)
     content = json.loads((output / "manifest.json").read_text())
+    assert content["largest_only"] is True
     assert content["leak_check"]["cohort_images"] == 12
     assert all(pair["training_neighbour"]["too_close"] for pair in content["pairs"])
     for row in range(2):
@@ -238,6 +244,10 @@ def test_the_slider_makes_what_lies_between_the_seeds(slicer_host, window, parts
     settled(slicer_host, window)
     assert (drawn(volume) > 0).sum() < on_disk(expected["mask"]).sum()
     window.pairs.ui.minimumSpinBox.value = 0
+    window.pairs.ui.largestCheckBox.click()
+    settled(slicer_host, window)
+    assert ndimage.label(drawn(volume) > 0, np.ones((3, 3, 3)))[1] == 1
+    window.pairs.ui.largestCheckBox.click()
     settled(slicer_host, window)
     psutil.Process(worker).kill()  # as when it was idle for long: another one is started
     slicer_host.wait_until(lambda: ended(worker))

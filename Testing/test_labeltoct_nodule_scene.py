@@ -148,6 +148,30 @@ def test_the_user_deletes_what_is_in_the_scene(slicer_host, window, labels):
     assert ui.nodulesTable.rowCount == 0 and not ui.undoButton.enabled and not slicer_host.errors
 
 
+def test_the_label_map_is_bent_while_editing(slicer_host, window, labels):
+    import slicer
+    import vtk
+
+    before = voxels_of(labels).copy()
+    plant(slicer_host, window.nodules, labels, LUNG)
+    window.nodules.ui.editButton.click()
+    slicer_host.process_events()
+    bent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "Bent")
+    shifts = vtk.vtkImageData()
+    shifts.SetDimensions(2, 2, 2)
+    shifts.AllocateScalars(vtk.VTK_DOUBLE, 3)
+    grid = slicer.vtkOrientedGridTransform()
+    grid.SetDisplacementGridData(shifts)
+    bent.SetAndObserveTransformFromParent(grid)
+    labels.SetAndObserveTransformNodeID(bent.GetID())
+    window.nodules.ui.discardButton.click()
+    assert window.nodules._edited is None
+    slicer_host.answer("non-linear transform Bent", "Ok")
+    window.nodules.ui.placeButton.click()
+    window.nodules.ui.undoButton.click()
+    assert (voxels_of(labels) == before).all() and not slicer_host.errors
+
+
 def test_another_label_map_has_nodules_of_its_own(slicer_host, window, labels):
     section, ui = window.nodules, window.nodules.ui
     plant(slicer_host, section, labels, LUNG)

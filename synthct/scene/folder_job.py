@@ -112,7 +112,8 @@ class FolderJob:
         job = self.job
         self._button.text = _("Cancel") if job is not None else name
         self._button.enabled = job.state != "cancelling" if job is not None else not lacking
-        self._button.toolTip = _("End the work; what is finished stays.") if job is not None else lacking
+        begin = lacking or _("Fill the folder, by a process that goes on when Slicer is closed.")
+        self._button.toolTip = _("End the work; what is finished stays.") if job is not None else begin
         self._bar.setVisible(job is not None)
 
     def say(self, text: str) -> None:

@@ -152,6 +152,7 @@ class LatentSection:
                 "class_name": choices["class"],
                 "threshold": choices["threshold"],
                 "minimum_mm3": choices["minimum_volume"],
+                "largest_only": choices["largest_only"],
                 "truncation": choices["truncation"],
                 "device": choices["device"],
                 "seed": int(self.ui.seedASpinBox.value),

@@ -15,7 +15,7 @@ from synthct.scene.generation.models import has_truncation
 
 _THRESHOLD = 0.5
 """What `synthct generate` takes without being told; a folder says so by naming none."""
-_SAID = {"minimum_mm3": "minimum volume", "between": "second seed"}
+_SAID = {"minimum_mm3": "minimum volume", "between": "second seed", "largest_only": "choice of parts"}
 """Settings of pairs whose names say little."""
 
 
@@ -49,7 +49,8 @@ class PairChoices:
         ui.classComboBox.connect("currentIndexChanged(int)", self._on_class)
         for box in (ui.thresholdSpinBox, ui.minimumSpinBox, ui.truncationSpinBox):
             box.connect("valueChanged(double)", self._on_how)
-        ui.truncationCheckBox.connect("toggled(bool)", self._on_how)
+        for check in (ui.truncationCheckBox, ui.largestCheckBox):
+            check.connect("toggled(bool)", self._on_how)
 
     def show(self) -> None:
         """Offer what the model knows; the class that was chosen stays chosen where the model has it."""
@@ -70,7 +71,7 @@ class PairChoices:
         for widget in (ui.truncationLabel, ui.truncationCheckBox, ui.truncationSpinBox):
             widget.setVisible(truncation)
         ui.truncationSpinBox.enabled = ui.truncationCheckBox.checked
-        for widget in (ui.thresholdSpinBox, ui.minimumSpinBox):
+        for widget in (ui.thresholdSpinBox, ui.minimumSpinBox, ui.largestCheckBox):
             widget.enabled = card is None or card["masks"] != "none"
 
     def how(self) -> dict[str, Any]:
@@ -92,6 +93,7 @@ class PairChoices:
             "class": str(ui.classComboBox.currentData or "") or None,
             "threshold": threshold if masks and threshold != _THRESHOLD else None,
             "minimum_volume": round(ui.minimumSpinBox.value, 1) if masks else 0.0,
+            "largest_only": masks and ui.largestCheckBox.checked,
             "truncation": round(ui.truncationSpinBox.value, 2) if truncated else None,
             "device": self._devices.device,
         }
@@ -153,4 +155,5 @@ class PairChoices:
             "threshold": options["threshold"],
             "minimum_mm3": options["minimum_volume"],
         }
+        settings |= {"largest_only": True} if options["largest_only"] else {}
         return settings if options["truncation"] is None else {**settings, "truncation": options["truncation"]}

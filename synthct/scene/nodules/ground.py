@@ -53,7 +53,10 @@ class KeptGround:
 
     def now(self, labels: slicer.vtkMRMLLabelMapVolumeNode) -> Ground | None:
         """Return the ground where it is known and still true, else None."""
-        return self._ground if self._key is not None and self._key == self._state(labels) else None
+        try:
+            return self._ground if self._key is not None and self._key == self._state(labels) else None
+        except UserError:  # it was bent meanwhile
+            return None
 
     def keep(self, labels: slicer.vtkMRMLLabelMapVolumeNode, ground: Ground | None) -> None:
         """Note that this ground (None: no ground) knows of the newest change of the label map."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from slicer.i18n import tr as _
 from synthct.errors import UserError
 from synthct.labels.ground import Rule
 from synthct.labels.insertion import Planted, plant_random
-from synthct.labels.template_shapes import UNCHANGED, Pose, draw_pose
+from synthct.labels.template_shapes import UNCHANGED, draw_pose
 from synthct.scene.cards import error_html
 from synthct.scene.label_map.job import NODULES_REFERENCE
 from synthct.scene.nodules import edits as nodule_edits
@@ -24,10 +23,8 @@ from synthct.scene.nodules.edits import Bounds
 from synthct.scene.nodules.ground import KeptGround
 from synthct.scene.nodules.planted import Nodule, Record, read_record
 from synthct.scene.nodules.planted_list import NoduleList, centre_of, jump_to
+from synthct.scene.nodules.pose_sliders import PoseSliders
 from synthct.scene.nodules.template_gallery import TemplateGallery
-
-_LARGEST_MM = 40.0
-"""The size slider reaches this far at least, up to ten times the template."""
 
 
 class NoduleSection:
@@ -48,8 +45,6 @@ class NoduleSection:
     ----------
     ui
         Its widgets, to connect to the parameter node.
-    pose
-        How the chosen template is turned and scaled: exactly so until a slider is moved, which shows round numbers.
     """
 
     def __init__(
@@ -60,8 +55,6 @@ class NoduleSection:
     ) -> None:
         self._parameters, self._accepted = parameters, accepted
         self._edited: Nodule | None = None
-        self.pose = UNCHANGED
-        self._setting = False
         self._shown: tuple[Any, ...] = ()
         self._record: Record | None = None
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("section.ui")))
@@ -74,10 +67,8 @@ class NoduleSection:
             self.ui.libraryPathEdit, self.ui.galleryWidget, self.ui.templateLabel, self._on_template
         )
         self.list = NoduleList(self.ui.nodulesTable, self._show_buttons, self._on_jump)
-        self.ui.diameterSlider.connect("valueChanged(double)", self._on_diameter)
-        self.ui.rightSlider.connect("valueChanged(double)", lambda angle: self._on_angle(0, angle))
-        self.ui.anteriorSlider.connect("valueChanged(double)", lambda angle: self._on_angle(1, angle))
-        self.ui.superiorSlider.connect("valueChanged(double)", lambda angle: self._on_angle(2, angle))
+        turns = (self.ui.rightSlider, self.ui.anteriorSlider, self.ui.superiorSlider)
+        self.sliders = PoseSliders(self.ui.diameterSlider, *turns, self._look)
         self.ui.placeButton.connect("clicked(bool)", self._on_place)
         self.ui.nearestButton.connect("clicked(bool)", self._on_nearest)
         self.ui.acceptButton.connect("clicked(bool)", self._on_accept)
@@ -88,7 +79,7 @@ class NoduleSection:
         self.ui.jumpButton.connect("clicked(bool)", self._on_jump)
         self.ui.editButton.connect("clicked(bool)", self._on_edit)
         self.ui.deleteButton.connect("clicked(bool)", self._on_delete)
-        self._show_size()
+        self.sliders.show(self.gallery.diameter_mm)
         self.update()
 
     @property
@@ -171,7 +162,7 @@ class NoduleSection:
         labels, text = self.labels, ""
         if labels is not None and self.candidate.waits:
             try:
-                self.candidate.shape(self.gallery.template(), self.pose)
+                self.candidate.shape(self.gallery.template(), self.sliders.pose)
                 self.candidate.look(labels)
                 text = self._standing()
             except UserError as error:
@@ -192,40 +183,10 @@ class NoduleSection:
         )
         return f"<span style='color:#1e8449'>{what}{share}</span>"
 
-    def _own_diameter(self) -> float:
-        facts = next((entry for entry in self.gallery.facts if entry["name"] == self.gallery.name), None)
-        return float((6 * facts["volume_mm3"] / 3.141592653589793) ** (1 / 3)) if facts is not None else 0.0
-
-    def _show_size(self, pose: Pose = UNCHANGED) -> None:
-        """Let the sliders say how a template is turned and scaled."""
-        diameter = self._own_diameter()
-        self._setting, self.pose = True, pose
-        if diameter:
-            self.ui.diameterSlider.minimum = diameter / 10
-            self.ui.diameterSlider.maximum = min(diameter * 10, max(diameter * pose.scale, 3 * diameter, _LARGEST_MM))
-            self.ui.diameterSlider.value = diameter * pose.scale
-        turned = (self.ui.rightSlider, self.ui.anteriorSlider, self.ui.superiorSlider)
-        for slider, angle in zip(turned, pose.rotation, strict=True):
-            slider.value = (angle + 180) % 360 - 180
-        self._setting = False
-
-    def _on_diameter(self, diameter: float) -> None:
-        own = self._own_diameter()
-        if not self._setting and own:
-            self.pose = replace(self.pose, scale=min(max(diameter / own, 0.1), 10.0))
-            self._look()
-
-    def _on_angle(self, axis: int, angle: float) -> None:
-        if not self._setting:
-            turned = list(self.pose.rotation)
-            turned[axis] = float(angle)
-            self.pose = replace(self.pose, rotation=(turned[0], turned[1], turned[2]))
-            self._look()
-
     def _on_template(self) -> None:
         node = self._parameters()
         if self._edited is None:
-            self._show_size()
+            self.sliders.show(self.gallery.diameter_mm)
         if node is not None:
             with slicer.util.NodeModify(node):
                 node.noduleLibrary, node.noduleTemplate = self.gallery.path, self.gallery.name
@@ -261,7 +222,7 @@ class NoduleSection:
 
     def _accept(self) -> None:
         labels, edited = self._chosen_labels(), self._edited
-        self.candidate.shape(self.gallery.template(), self.pose)
+        self.candidate.shape(self.gallery.template(), self.sliders.pose)
         planted = self.candidate.plant(labels)
         self._edited = None
         self.kept.lift(labels, None)
@@ -331,7 +292,7 @@ class NoduleSection:
             )
         self.gallery.template(nodule.template)
         self.gallery.name = nodule.template
-        self._show_size(nodule.pose)
+        self.sliders.show(self.gallery.diameter_mm, nodule.pose)
         self.kept.of(labels)
         self.kept.lift(labels, nodule)
         self._edited = nodule
@@ -371,7 +332,7 @@ class NoduleSection:
         except UserError as error:
             self._say(error_html(error))
             slicer.util.errorDisplay(str(error), windowTitle=_("Nodules"))
-            self._look()
+            self.update()
 
     def _say(self, text: str) -> None:
         self.ui.nodulesStatusLabel.text = text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from synthct.errors import UserError
 from synthct.labels.library import PREVIEW, list_templates, load_template
 from synthct.labels.templates import Template
 from synthct.scene.cards import error_html
+from synthct.scene.path_edits import connect_path
 
 PICTURE = (168, 56)
 """Pixels of a picture in the list: three planes side by side."""
@@ -46,8 +48,7 @@ class TemplateGallery:
         path_edit.filters = ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.NoDotAndDotDot
         path_edit.settingKey = "SyntheticCT/Libraries"
         list_widget.setIconSize(qt.QSize(*PICTURE))
-        path_edit.connect("currentPathChanged(QString)", self._on_path)
-        path_edit.connect("validInputChanged(bool)", self._on_path)  # a path that does not exist changes only this
+        connect_path(path_edit, self._on_path)
         list_widget.connect("currentRowChanged(int)", self._on_row)
         self.show()
 
@@ -64,14 +65,19 @@ class TemplateGallery:
     @property
     def name(self) -> str:
         """Name of the chosen template, or an empty text. Set it to choose one that the library has."""
-        row = self.list_widget.currentRow
-        return str(self.facts[row]["name"]) if 0 <= row < len(self.facts) else ""
+        return str(self._chosen["name"]) if self._chosen is not None else ""
 
     @name.setter
     def name(self, name: str) -> None:
         row = next((row for row, entry in enumerate(self.facts) if entry["name"] == name), -1)
         if row >= 0 and name != self.name:
             self.list_widget.setCurrentRow(row)
+
+    @property
+    def diameter_mm(self) -> float:
+        """Of the ball of the chosen template's volume; 0 where none is chosen."""
+        chosen = self._chosen
+        return float((6 * chosen["volume_mm3"] / math.pi) ** (1 / 3)) if chosen is not None else 0.0
 
     def template(self, name: str = "") -> Template:
         """Return the chosen template, or the one of a name.
@@ -130,8 +136,13 @@ class TemplateGallery:
         self._wrong = wrong
         self._tell()
 
+    @property
+    def _chosen(self) -> dict[str, Any] | None:
+        row = self.list_widget.currentRow
+        return self.facts[row] if 0 <= row < len(self.facts) else None
+
     def _tell(self) -> None:
-        chosen = next((entry for entry in self.facts if entry["name"] == self.name), None)
+        chosen = self._chosen
         text = "Choose the folder of a library of nodules; synthct templates makes one." if not self.path else ""
         self.label.text = self._wrong or (html.escape(_more(chosen)) if chosen else text)
 

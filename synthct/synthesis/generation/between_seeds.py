@@ -29,6 +29,7 @@ def generate_between(
     class_name: str | None = None,
     threshold: float | None = None,
     minimum_mm3: float = 0.0,
+    largest_only: bool = False,
     truncation: float | None = None,
     device: str = "auto",
     overwrite: bool = False,
@@ -48,7 +49,7 @@ def generate_between(
         0 to 1.
     class_name, truncation, device
         As `synthct.synthesis.generation.generate.generate`; without a class the first one.
-    threshold, minimum_mm3
+    threshold, minimum_mm3, largest_only
         See `synthct.synthesis.generation.pair.MaskOptions`.
     overwrite, compress
         See `synthct.volumes.write.write_image`.
@@ -68,7 +69,7 @@ def generate_between(
     started = time.monotonic()
     if not (math.isfinite(share) and 0 <= share <= 1):
         raise UserError(f"The place between the seeds cannot be {share:g}.", todo="Give a number between 0 and 1.")
-    masks = MaskOptions(threshold, minimum_mm3)
+    masks = MaskOptions(threshold, minimum_mm3, largest_only)
     for path in (image, mask):
         if path is not None:
             check_output(Path(path), overwrite)
