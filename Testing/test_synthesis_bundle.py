@@ -13,6 +13,7 @@ from phantoms import phantom_pair
 from synthct.__main__ import main
 from synthct.errors import UserError
 from synthct.events import Events
+from synthct.networks.one_hot import LabelChannels
 from synthct.networks.registry import build_network
 from synthct.synthesis.bundle import export_bundle, inference_config, required_steps
 from synthct.synthesis.files import synthesize_file
@@ -31,11 +32,14 @@ for options in json.loads(sys.argv[1]):
 
 @pytest.fixture(scope="module")
 def oblique(tmp_path_factory):
-    """An MR on an oblique, flipped grid and the mask of its body, as files."""
+    """An MR on an oblique, flipped grid, the mask of its body and a label map, as files."""
     folder = tmp_path_factory.mktemp("oblique")
     mr, _, body = phantom_pair((9, 37, 42))
     turn, _ = np.linalg.qr(np.eye(3) + 0.2 * np.random.default_rng(3).normal(size=(3, 3)))
-    for image, name in ((mr, "mr"), (body, "body")):
+    blocks = np.random.default_rng(0).choice([0, 1, 3, 4, 6, 7], (3, 10, 11)).astype(np.uint8)
+    labels = sitk.GetImageFromArray(np.kron(blocks, np.ones((3, 4, 4), np.uint8))[:9, :37, :42])
+    labels.CopyInformation(mr)
+    for image, name in ((mr, "mr"), (body, "body"), (labels, "labels")):
         image.SetDirection((turn @ np.diag([1, -1, 1])).ravel().tolist())
         sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
     return folder
@@ -54,7 +58,10 @@ def model(folder, network=None, **changes):
         "hu_range": [-1024, 2000],
         **changes,
     }
-    net = build_network(card["network"], card["in_channels"], 1, seed=0)
+    slices, classes = card["in_channels"], card["input_scaling"].get("classes")
+    if classes:
+        card |= {"in_channels": classes * slices}
+    net = build_network(card["network"], slices, 1, seed=0, labels=LabelChannels(slices, classes) if classes else None)
     with torch.no_grad():  # spread over many HU, so that a wrong voxel shows
         weight, bias = list(net.parameters())[-2:]
         weight.mul_(30)
@@ -62,10 +69,19 @@ def model(folder, network=None, **changes):
     return save_model(folder / "model", net, card)
 
 
+LABELS = {"task": "label-to-ct", "input": "label map"}
 CASES = {
     "slices": {},
     "2.5D coronal tiles": {"neighbours": 1, "planes": ["coronal"], "size": [8, 16]},
     "percentiles": {"input_scaling": {"name": "mr-percentile"}, "neighbours": 2, "size": [32, 32], "body_only": True},
+    "labels": {"input_scaling": {"name": "one-hot", "classes": 8}, "neighbours": 1, "size": [16, 24], **LABELS},
+    "labels in 3D": {
+        "input_scaling": {"name": "one-hot", "classes": 8},
+        "size": [8, 16, 16],
+        "network": {"name": "resenc-unet", "features": [4, 8], "blocks": [1, 1]},
+        **LABELS,
+    },
+    "labels scaled": {"input_scaling": {"name": "lidc-label"}, "planes": ["sagittal"], **LABELS},
     "3D": {
         "size": [8, 16, 16],
         "network": {"name": "resenc-unet", "features": [4, 8], "blocks": [1, 1]},
@@ -82,13 +98,19 @@ def translated(tmp_path_factory, oblique):
         folder = root / case
         path = model(folder, **changes)
         body = oblique / "body.nii.gz" if case == "percentiles" else None
-        synthesize_file(path, oblique / "mr.nii.gz", folder / "ours.nii.gz", mask=body or "none", device="cpu")
+        source = oblique / ("labels.nii.gz" if "labels" in case else "mr.nii.gz")
+        if case == "labels scaled":  # six classes have none outside the body
+            labels = sitk.ReadImage(str(source))
+            source = folder / "labels.nii.gz"
+            sitk.WriteImage(sitk.Mask(labels, labels < 6), str(source))
+        mask = body or (None if "labels" in case else "none")
+        synthesize_file(path, source, folder / "ours.nii.gz", mask=mask, device="cpu")
         bundle = export_bundle(path, folder / "bundle")
         jobs.append(
             {
                 "config_file": str(bundle / "configs/inference.json"),
                 "bundle_root": str(bundle),
-                "input": str(oblique / "mr.nii.gz"),
+                "input": str(source),
                 "output_dir": str(folder / "out"),
                 **({"body": str(body)} if body else {}),
             }
@@ -97,7 +119,7 @@ def translated(tmp_path_factory, oblique):
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return {
-        case: [sitk.ReadImage(str(root / case / name)) for name in ("ours.nii.gz", "out/mr_sCT.nii.gz")]
+        case: [sitk.ReadImage(str(path)) for path in (root / case / "ours.nii.gz", *(root / case / "out").iterdir())]
         for case in CASES
     }
 
@@ -150,6 +172,15 @@ def test_a_bundle_is_a_new_folder(tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     assert "model_card" in json.loads((tmp_path / "b/configs/metadata.json").read_text())
     assert inference_config(load_model(path).card)["network"].startswith("$torch.jit.load")
+
+
+def test_what_a_label_map_must_be_is_said(tmp_path):
+    one_hot = {"name": "one-hot", "classes": 8}
+    made = load_model(model(tmp_path, input_scaling=one_hot, spacing=[3.0, 3.0, 3.0], body_only=True, **LABELS))
+    steps = required_steps(made.card)
+    assert "nearest neighbour" in steps[0] and "0 to 7" in steps[1] and "class 6" in steps[2] and "MR" not in str(steps)
+    readme = (export_bundle(made, tmp_path / "bundle") / "docs/README.md").read_text()
+    assert "label map to synthetic CT" in readme and "MR" not in readme
 
 
 def test_models_of_classes_are_refused(tmp_path):

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from synthct.data.whole_folder import whole_folder
 from synthct.errors import UserError
 from synthct.events import SILENT, Events
+from synthct.networks.one_hot import OneHotInput
 from synthct.synthesis.card import PLANES
 from synthct.synthesis.model_file import Model, load_model
-from synthct.synthesis.tiled_slices import TiledSlices, WindowedVolume
+from synthct.synthesis.tiled_slices import ClassChannels, TiledSlices, WindowedVolume
 from synthct.volumes.hu import AIR_HU
+from synthct.volumes.label_numbers import OUTSIDE_BODY, label_beyond
 from synthct.volumes.scaling import Scaling, make_scaling
 
 _FIT_SAMPLE = 2_000_000
@@ -57,10 +61,6 @@ def export_bundle(model: Model | Path | str, folder: Path | str, events: Events 
     model = model if isinstance(model, Model) else load_model(model)
     if model.card["out_channels"] != 1:
         raise UserError(f"The model {model.card['name']} gives no HU.", "Models that translate are exported alone.")
-    if model.input_scaling.classes is not None:
-        raise UserError(
-            f"The model {model.card['name']} takes label maps.", "Models that translate an MR are exported alone."
-        )
     steps = required_steps(model.card)
     network = _scripted(model)
     with whole_folder(folder) as aside:
@@ -77,8 +77,10 @@ def export_bundle(model: Model | Path | str, folder: Path | str, events: Events 
 
 
 def required_steps(card: Mapping[str, Any]) -> list[str]:
-    """Return, in sentences, what has to be done to an MR before the bundle's input equals the network's."""
+    """Return, in sentences, what has to be done to an MR or label map before it is what the network takes."""
     steps = []
+    classes = make_scaling(card["input_scaling"]).classes
+    image = "MR" if classes is None else "label map"
     if card.get("bias_correction"):
         steps.append(
             "Correct the MR's bias field first (N4, as `synthct preprocess` does): MONAI has no such transform."
@@ -86,13 +88,21 @@ def required_steps(card: Mapping[str, Any]) -> list[str]:
     if any(card.get("spacing") or ()):
         lengths = " x ".join("own" if not length else f"{length:g}" for length in card["spacing"])
         steps.append(
-            f"Resample the MR to {lengths} mm first (left-right, front-back, head-foot); the result is on that grid."
+            f"Resample the {image} to {lengths} mm first (left-right, front-back, head-foot"
+            f"{'' if classes is None else '; by nearest neighbour'}); the result is on that grid."
         )
     if _is_fitted(make_scaling(card["input_scaling"])):
         steps.append(
             "Give a mask of the body on the MR's grid as `body`: the intensities are scaled by percentiles inside it, "
             "and outside it the result is air."
         )
+    elif classes is not None:
+        steps.append(f"Give whole numbers from 0 to {classes - 1} alone: others are not refused, and mean no class.")
+        if card.get("body_only"):
+            steps.append(
+                f"Where no voxel has the class {OUTSIDE_BODY}, outside the body, give a mask of the body as `body`: "
+                "the network learned inside it alone; outside is made air."
+            )
     elif card.get("body_only"):
         steps.append("Give a mask of the body as `body`: the network learned inside it alone; outside is made air.")
     return steps
@@ -110,6 +120,12 @@ def inference_config(card: Mapping[str, Any]) -> dict[str, Any]:
     step = f"max(1, round((@volume.numel() / {_FIT_SAMPLE}) ** (1 / 3)))"
     lattice = f"0, ::{step}, ::{step}, ::{step}"
     inside = f"@volume[{lattice}][@body_volume[{lattice}] > 0].numpy().astype('float64')"
+    labels = scaling.classes is not None
+    around_it = "$@scaled.min()"
+    if scaling.classes is not None:
+        beyond = scaling.apply(np.array([label_beyond(scaling.classes)], np.float32))
+        around_it = f"$torch.tensor({float(beyond[0])})"
+    found = f"@volume != {OUTSIDE_BODY}" if labels else "None"
     low, high = card["hu_range"]
     air = max(AIR_HU, math.ceil(low))
     config: dict[str, Any] = {
@@ -125,7 +141,7 @@ def inference_config(card: Mapping[str, Any]) -> dict[str, Any]:
         "orientation": {"_target_": "Orientation", "axcodes": "LPS"},
         "image": "$@orientation(@load(@input))",
         "volume": "$@image.as_tensor().permute(0, 3, 2, 1)",
-        "body_volume": "$None if @body is None else @orientation(@load(@body)).as_tensor().permute(0, 3, 2, 1)",
+        "body_volume": f"${found} if @body is None else @orientation(@load(@body)).as_tensor().permute(0, 3, 2, 1)",
         "limits": f"$np.percentile({inside}, {list(scaling.percentiles or ())})" if fitted else list(scaling.range),
         "scaling": {
             "_target_": "ScaleIntensityRange",
@@ -136,7 +152,7 @@ def inference_config(card: Mapping[str, Any]) -> dict[str, Any]:
             "clip": scaling.clip,
         },
         "scaled": "$@scaling(@volume)",
-        "lowest": "$@scaled.min()",
+        "lowest": around_it,
         "channels": "$@scaled[None]",
         "predictor": "$functools.partial(@network, lowest=@lowest)",
     }
@@ -186,14 +202,21 @@ def inference_config(card: Mapping[str, Any]) -> dict[str, Any]:
 def _scripted(model: Model) -> torch.jit.ScriptModule:
     card, network = model.card, model.network.cpu().eval()
     size = [int(side) for side in card["size"]]
+    classes = network.labels.classes if isinstance(network, OneHotInput) else 0
+    network = network.network if isinstance(network, OneHotInput) else network
+
+    def traced(sides: Sequence[int]) -> nn.Module:
+        example = torch.zeros(1, card["in_channels"], *sides)
+        plain: nn.Module = torch.jit.trace(network, example, check_trace=False)
+        return ClassChannels(plain, classes, len(sides)) if classes else plain
+
     if len(size) == 3:
-        example = torch.zeros(1, card["in_channels"], *size)
-        windowed = WindowedVolume(torch.jit.trace(network, example, check_trace=False), (size[0], size[1], size[2]))
+        windowed = WindowedVolume(traced(size), (size[0], size[1], size[2]))
         whole: torch.jit.ScriptModule = torch.jit.script(windowed.eval())
         return whole
     side = max(model.divisor, _TRACE_SIDE // model.divisor * model.divisor)
-    traced = torch.jit.trace(network, torch.zeros(1, card["in_channels"], side, side), check_trace=False)
-    scripted: torch.jit.ScriptModule = torch.jit.script(TiledSlices(traced, (size[0], size[1]), model.divisor).eval())
+    tiled = TiledSlices(traced((side, side)), (size[0], size[1]), model.divisor)
+    scripted: torch.jit.ScriptModule = torch.jit.script(tiled.eval())
     return scripted
 
 
@@ -204,9 +227,9 @@ def _is_fitted(scaling: Scaling) -> bool:
 
 def _metadata(card: Mapping[str, Any], steps: list[str]) -> dict[str, Any]:
     import monai
-    import numpy as np
 
-    image = {"type": "image", "format": "magnitude", "num_channels": 1, "dtype": "float32", "is_patch_data": False}
+    kind = "magnitude" if make_scaling(card["input_scaling"]).classes is None else "segmentation"
+    image = {"type": "image", "format": kind, "num_channels": 1, "dtype": "float32", "is_patch_data": False}
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
         "version": "1.0.0",
@@ -240,9 +263,11 @@ def _metadata(card: Mapping[str, Any], steps: list[str]) -> dict[str, Any]:
 
 
 def _readme(card: Mapping[str, Any], steps: list[str]) -> str:
+    image = card["input"]
     body = " --body BODY.nii.gz" if any("`body`" in step for step in steps) else ""
-    before = "".join(f"- {step}\n" for step in steps) or "Nothing: the MR is taken as it is.\n"
-    return _README.format(name=card["name"], use=card.get("intended_use") or "Research only.", before=before, body=body)
+    before = "".join(f"- {step}\n" for step in steps) or f"Nothing: the {image} is taken as it is.\n"
+    use = card.get("intended_use") or "Research only."
+    return _README.format(name=card["name"], image=image, use=use, before=before, body=body)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -251,7 +276,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 _README = """# {name}
 
-MR to synthetic CT. {use}
+{image} to synthetic CT. {use}
 
 ## Before
 
@@ -260,10 +285,10 @@ MR to synthetic CT. {use}
 
 ```
 python -m monai.bundle run --config_file BUNDLE/configs/inference.json --bundle_root BUNDLE \\
-    --input MR.nii.gz{body} --output_dir FOLDER
+    --input INPUT.nii.gz{body} --output_dir FOLDER
 ```
 
-`FOLDER` then holds the synthetic CT, int16 HU on the grid of the MR. It needs MONAI with nibabel and fire, not
+`FOLDER` then holds the synthetic CT, int16 HU on the grid of the {image}. It needs MONAI with nibabel and fire, not
 SyntheticCT. `models/model.ts` is TorchScript: load it with `torch.jit.load`. What the model was trained on stands in
 `configs/metadata.json` under `model_card`.
 """

@@ -84,6 +84,33 @@ class TiledSlices(nn.Module):
         return [(bell / total[start : start + side]).to(torch.float32) for start in starts]
 
 
+class ClassChannels(nn.Module):
+    """Gives each class of a label map a channel, as `synthct.networks.one_hot.OneHotInput` does, on any device.
+
+    Parameters
+    ----------
+    network
+        Traced: takes (N, slices · classes, ...), the classes of the first slice first.
+    classes
+        How many: label numbers are 0 to ``classes`` − 1.
+    dimensions
+        2 or 3 axes after the channels.
+    """
+
+    if TYPE_CHECKING:  # TorchScript cannot read them
+        numbers: Tensor
+
+    def __init__(self, network: nn.Module, classes: int, dimensions: int) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("numbers", torch.arange(classes).reshape([1, 1, classes] + [1] * dimensions))
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Return the network's output for label numbers, (N, slices, ...)."""
+        channels = (labels.unsqueeze(2) == self.numbers).to(labels.dtype).flatten(1, 2)
+        return self.network(channels)
+
+
 class WindowedVolume(nn.Module):
     """Does to a whole volume what `synthct.synthesis.volumewise.translate_volume` does, in words of TorchScript.
 
