@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from synthct.data.analysis import Measured, by_source, columns
@@ -44,6 +45,7 @@ def write_analysis_plot(path: Path, measured: Sequence[Measured], title: str) ->
             edges = np.histogram_bin_edges(together, min(20, max(5, len(together) // 2)))
             axis.hist(values, edges, stacked=True, color=colours, label=list(sources))
         axis.set(xlabel=label, ylabel="cases")
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis = right.subplots()
     known = [one for one in measured if one.features is not None]
     if len(known) > 2:
