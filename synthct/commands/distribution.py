@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     kept = options.output.with_name(f"{options.output.stem}-features")
     real, synthetic = (
         features_of(cohort, model, options.by, device, kept, events, task)
-        for cohort, task in zip(cohorts, ("real", "synthetic"), strict=True)
+        for cohort, task in zip(cohorts, ("real images", "synthetic images"), strict=True)
     )
     rows = [
         Rows(model.scaled(each.features, real.features), each.patients, each.probabilities)

@@ -20,13 +20,14 @@ h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #ccc; }
 table { border-collapse: collapse; margin: 0.8rem 0; font-size: 0.9rem; display: block; overflow-x: auto; }
 th, td { border: 1px solid #ddd; padding: 0.25rem 0.6rem; text-align: left; vertical-align: top; }
 th { background: #f3f3f3; }
+td a { white-space: nowrap; }
 img { max-width: 100%; display: block; margin: 0.6rem 0; }
 code { font-size: 0.85em; overflow-wrap: anywhere; }
 .good { background: #dff2df; } .bad { background: #f8d7d4; }
 .unsure { background: #fdf0cc; } .plain { background: #eee; }
 .banner { padding: 0.7rem 1rem; margin: 1rem 0; font-size: 1.1rem; font-weight: 600; border-radius: 4px; }
 footer { color: #555; margin-top: 3rem; font-size: 0.85rem; }
-@media print { h2 { break-after: avoid; } img, tr { break-inside: avoid; } }
+@media print { h2 { break-after: avoid; } img, tr { break-inside: avoid; } table { font-size: 0.65em; } }
 </style>
 </head>
 <body>

@@ -221,11 +221,11 @@ class EvaluationCohortSection:
                 )
             with slicer.util.WaitCursor():
                 load_case(cases[name], parameters)
-                place = show_slices(Path(table.GetAttribute(RESULTS)), cases[name], parameters)
+            self._views.show(parameters.caseReference, parameters.caseSynthetic, parameters.caseError)
+            place = show_slices(Path(table.GetAttribute(RESULTS)), cases[name], parameters)
         except UserError as error:
             self._say_error(error)
             return
-        self._views.show(parameters.caseReference, parameters.caseSynthetic, parameters.caseError)
         show_chart(parameters.caseChart)
         if place is not None:
             self._views.jump(place)

@@ -16,11 +16,11 @@ from synthct.scene.evaluation.tables import TableView, fill_table, rows_of, shor
 DEFINITIONS = "definitions"
 """Attribute of a table: the meaning of its columns."""
 _TESTS = {
-    "group": "Group", "score": "Score", "n": "n", "difference": "Difference", "p_t_holm": "p (t)",
-    "p_wilcoxon_holm": "p (Wilcoxon)", "effect_dz": "d",
+    "group": "Group", "score": "Score", "difference": "Δ", "p_t_holm": "p (t)", "p_wilcoxon_holm": "p (W)",
+    "effect_dz": "d", "n": "n",
 }  # fmt: skip
 _EQUIVALENCE = {"p_tost": "p (equal)"}
-_GROUPS = {"group": "Group", "score": "Score", "n": "n", "mean": "Mean", "sd_sample": "SD", "median": "Median"}
+_GROUPS = {"group": "Group", "score": "Score", "mean": "Mean", "sd_sample": "SD", "median": "Median", "n": "n"}
 
 
 def take_tests(content: Mapping[str, Any], node: slicer.vtkMRMLTableNode | None, name: str) -> slicer.vtkMRMLTableNode:
@@ -96,7 +96,7 @@ def _show(
     known = json.loads((node.GetAttribute(DEFINITIONS) if node is not None else None) or "{}")
     shown = []
     for row in rows:
-        cells = [short(row[name]) for name in columns]
+        cells = [short(row[name], "{:.2g}" if name.startswith("p_") else "{:.4g}") for name in columns]
         if row["stratum"].strip():
             cells[0] += f" ({row['stratum']})"
         shown.append(cells)

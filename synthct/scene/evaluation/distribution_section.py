@@ -39,13 +39,13 @@ RESNETS = ["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet1
 NUMBERS, PAGE, PLACES = "distribution.json", "report.html", "places.csv"
 """In the folder of the results."""
 _SCORES = {
-    "fid": "Fréchet distance (FID)",
-    "kid": "Kernel distance (KID)",
-    "mmd": "MMD, Gaussian kernel",
+    "fid": "Fréchet distance",
+    "kid": "Kernel distance",
+    "mmd": "MMD",
     "precision": "Precision",
     "recall": "Recall",
-    "inception_score": "Inception score, synthetic",
-    "inception_score_real": "Inception score, real",
+    "inception_score": "IS, synthetic",
+    "inception_score_real": "IS, real",
 }
 _REPORT, _WORDS = "SyntheticCT.Page", "SyntheticCT.Words"
 """Attributes of the table of numbers: the page of the comparison; its sentences and its notes."""
@@ -180,8 +180,8 @@ class EvaluationDistributionSection:
 
     def _show_images(self, table: slicer.vtkMRMLTableNode | None) -> None:
         points = points_of(table)
-        shown = [[point.which, point.case, "" if point.source == point.which else point.source] for point in points]
-        self._images.show([_("Set"), _("Image"), _("Source")], shown, [str(point.image) for point in points])
+        shown = [[point.case, point.kind] for point in points]
+        self._images.show([_("Image"), _("From")], shown, [str(point.image) for point in points])
 
     def _on_kind(self, _index: int = 0) -> None:
         node = self._parameters()
@@ -234,13 +234,11 @@ class EvaluationDistributionSection:
         parameters.distributionChart = draw_points(parameters.distributionChart, points, title)
         table = fill_table(parameters.distributionScores, f"{name}: numbers", _columns(content))
         table.SetAttribute(_REPORT, str(options["report"]))
-        notes = [*content["notes"], content["embedding"]]
-        table.SetAttribute(_WORDS, json.dumps({"words": content["words"], "notes": notes}))
+        words = [*content["words"], content["features"]["definition"], content["embedding"]]
+        table.SetAttribute(_WORDS, json.dumps({"words": words, "notes": content["notes"]}))
         parameters.distributionScores = table
         counts = [content[which]["images"] for which in ("real", "synthetic")]
-        text = _("{real} real and {synthetic} synthetic images; features: {features}.")
-        features = content["features"]["definition"]
-        return html.escape(text.format(real=counts[0], synthetic=counts[1], features=features.rstrip(".")))
+        return _("{real} real and {synthetic} synthetic images.").format(real=counts[0], synthetic=counts[1])
 
     def _on_plot(self, _clicked: bool = False) -> None:
         show_chart(self._parameters().distributionChart)

@@ -171,6 +171,7 @@ def _fill(found: PairJob, parameters: Any, content: Mapping[str, Any], name: str
         },
     )
     table.SetNodeReferenceID(SYNTHETIC_REFERENCE, found.synthetic.GetID())
+    table.SetDescription(f"{name} against {found.reference.GetName()}:")
     parameters.pairScores = table
     rows = content["regions"]
     if rows:

@@ -99,6 +99,8 @@ class EvaluationPairSection:
         ui.maskSelector.enabled = node is not None and not node.pairBody
         self._show_tables(node)
         found = node is not None and node.pairScores is not None
+        ui.judgedLabel.text = html.escape(node.pairScores.GetDescription() or "") if found else ""
+        ui.judgedLabel.setVisible(bool(ui.judgedLabel.text))
         both = node is not None and node.pairReference is not None and node.pairSynthetic is not None
         for widget in (ui.resultsTabs, ui.compareButton, ui.plotComboBox, ui.openReportButton, ui.saveReportButton):
             widget.setVisible(found)
@@ -135,7 +137,7 @@ class EvaluationPairSection:
         shown = [[name, short(row["value"], pattern)] for (name, pattern), row in zip(named, scores, strict=True)]
         self._scores.show(["Score", "Value"], shown, [row["definition"] for row in scores])
         regions = rows_of(node.pairRegionScores) if node is not None else []
-        content = [[short(row[name]) for name in _REGION_COLUMNS] for row in regions]
+        content = [[short(row[name], "{:.1f}") for name in _REGION_COLUMNS] for row in regions]
         self._regions.show(list(_REGION_COLUMNS.values()), content)
         slices = rows_of(node.pairSlices) if node is not None else []
         content = [

@@ -67,6 +67,7 @@ def load_masks(patient: str, reference: Path, found: Path, parameters: Any) -> P
         if word != "difference":
             _show_as_mask(node)
     show_as_difference(parameters.overlapDifference, 1.0, "missed −1, too much +1")
+    parameters.overlapDifference.GetDisplayNode().SetInterpolate(0)
     return largest_at(seen != truth if (seen != truth).any() else truth != 0, images[0])
 
 

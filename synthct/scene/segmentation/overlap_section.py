@@ -124,14 +124,14 @@ class OverlapSection:
         shown = [
             [
                 _SCORES.get(row["score"], row["score"]),
+                *(short(row[name]) for name in ("mean", "sd_sample", "median", "n")),
                 row["patients"],
-                *(short(row[name]) for name in ("n", "mean", "sd_sample", "median")),
             ]
             for row in rows
             if row["score"] in _SCORES
         ]
         tips = [known.get(row["score"], "") for row in rows if row["score"] in _SCORES]
-        self._summary.show([_("Score"), _("Of"), "n", _("Mean"), "SD", _("Median")], shown, tips)
+        self._summary.show([_("Score"), _("Mean"), "SD", _("Median"), "n", _("Of")], shown, tips)
 
     def _on_score(self, _clicked: bool = False) -> None:
         if self.job is not None:
