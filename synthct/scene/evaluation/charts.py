@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import slicer
 
-from synthct.scene.evaluation.tables import fill_table
+from synthct.scene.evaluation.tables import fill_table, saved
 from synthct.scene.plots import add_line
 
 Colour = tuple[float, float, float]
@@ -57,9 +57,9 @@ def draw(
     if own:
         table = fill_table(table, name, columns)
     set_axes(chart, name, titles)
-    x = next(iter(columns))
+    x = saved(next(iter(columns)))
     for line in lines:
-        series = add_line(chart, table, line.name, (x, line.column), line.colour)
+        series = add_line(chart, table, line.name, (x, saved(line.column)), line.colour)
         if line.dashed:
             series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleDash)
     return chart

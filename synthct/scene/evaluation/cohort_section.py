@@ -17,7 +17,7 @@ from synthct.scene.cards import SCORES, error_html
 from synthct.scene.evaluation.cases import LIST, RESULTS, load_case, read_cases, show_slices, take_scores, write_list
 from synthct.scene.evaluation.regions import slice_places
 from synthct.scene.evaluation.report import open_file
-from synthct.scene.evaluation.tables import TableView, rows_of, short
+from synthct.scene.evaluation.tables import TableView, rows_of, saved, short
 from synthct.scene.evaluation.views import CompareViews
 from synthct.scene.exchange import job_error
 from synthct.scene.following import Following
@@ -214,7 +214,7 @@ class EvaluationCohortSection:
         chosen = rows_of(table)[row]
         name = f"{chosen['group']} {chosen['case']}".strip()
         try:
-            cases = read_cases(Path(table.GetAttribute(LIST)))
+            cases = {saved(name): case for name, case in read_cases(Path(table.GetAttribute(LIST))).items()}
             if name not in cases:
                 raise UserError(
                     f"{name} is no longer in {table.GetAttribute(LIST)}.", todo="Evaluate the cohort again."

@@ -51,14 +51,14 @@ def _filled(
     name: str,
 ) -> slicer.vtkMRMLTableNode:
     columns: dict[str, Any] = {key: [str(row[key]) for row in rows] for key in ("group", "score")}
-    columns["stratum"] = [row["stratum"] or " " for row in rows]
+    columns["stratum"] = [row["stratum"] for row in rows]
     for key in rows[0]:
         if key in intervals:
             ends = [row[key] or (None, None) for row in rows]
             columns |= {f"{key}_{end}": [_number(pair[n]) for pair in ends] for n, end in enumerate(("low", "high"))}
         elif key not in columns and key != "notes":
             columns[key] = [_number(row[key]) for row in rows]
-    columns["notes"] = [" ".join(row["notes"]) or " " for row in rows]
+    columns["notes"] = [" ".join(row["notes"]) for row in rows]
     table = fill_table(node, name, columns)
     table.SetAttribute(DEFINITIONS, json.dumps(content["definitions"]))
     return table

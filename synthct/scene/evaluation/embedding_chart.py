@@ -12,7 +12,7 @@ import slicer
 
 from synthct.errors import UserError
 from synthct.scene.evaluation.charts import set_axes, without_series
-from synthct.scene.evaluation.tables import fill_table, rows_of
+from synthct.scene.evaluation.tables import fill_table, rows_of, saved
 from synthct.scene.plots import add_points
 
 _TEXTS = ("set", "source", "case", "image", "series")
@@ -52,7 +52,7 @@ def take_points(path: Path, node: slicer.vtkMRMLTableNode | None, name: str) -> 
     """
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-        columns: dict[str, Any] = {key: [row[key] or " " for row in rows] for key in _TEXTS}
+        columns: dict[str, Any] = {key: [row[key] for row in rows] for key in _TEXTS}
         columns |= {axis: [float(row[axis]) for row in rows] for axis in ("x", "y")}
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} cannot be read.", f"{error}.", "Compare again.") from error
@@ -77,7 +77,7 @@ def draw_points(
     sources = list(dict.fromkeys(point.source for point in kinds.values()))
     for kind, point in sorted(kinds.items()):
         colour = _COLOURS[sources.index(point.source) % len(_COLOURS)]
-        add_points(chart, table, kind, ("x", kind), colour, cross=point.which != "real")
+        add_points(chart, table, kind, ("x", saved(kind)), colour, cross=point.which != "real")
     return chart
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import qt
@@ -17,23 +18,31 @@ Cell = str | float
 def fill_table(
     node: slicer.vtkMRMLTableNode | None, name: str, columns: Mapping[str, Sequence[Cell]]
 ) -> slicer.vtkMRMLTableNode:
-    """Write columns of texts or of numbers into a table node, in place of what it held; None: a new one."""
+    """Write columns of texts or of numbers into a table node, in place of what it held; None: a new one.
+
+    Texts and titles become what a table can be saved with, see :func:`saved`.
+    """
     if node is None or node.GetScene() is None:
         unique = slicer.mrmlScene.GenerateUniqueName(name)
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", unique)
     content = vtk.vtkTable()
-    for title, values in columns.items():
+    for place, (title, values) in enumerate(columns.items()):
         if any(isinstance(value, str) for value in values):
             array = vtk.vtkStringArray()
-            array.SetName(title)
+            array.SetName(saved(title))
             for value in values:
-                array.InsertNextValue(str(value))
+                array.InsertNextValue(saved(str(value)) or ("–" if place == 0 else ""))
         else:
-            array = column(title, [float(value) for value in values])
+            array = column(saved(title), [float(value) for value in values])
         content.AddColumn(array)
     node.SetAndObserveTable(content)
     node.SetUseColumnTitleAsColumnHeader(True)
     return node
+
+
+def saved(text: str) -> str:
+    """Return a text as a saved table keeps it: its file knows no quotes and no tabs, and drops spaces at the ends."""
+    return re.sub(r"[\t\r\n]+", " ", text.replace('"', "'")).strip()
 
 
 def rows_of(node: slicer.vtkMRMLTableNode | None) -> list[dict[str, str]]:

@@ -81,7 +81,7 @@ def _columns(content: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, 
         columns[score] = [_number(sums[(*arm, score)]["mean"]) for arm in arms]
     for name in _TESTS:
         columns[name] = [_number(tests.get(arm, {}).get(name)) for arm in arms]
-    columns["notes"] = [" ".join(tests[arm]["notes"]) or " " if arm in tests else "The baseline." for arm in arms]
+    columns["notes"] = [" ".join(tests[arm]["notes"]) if arm in tests else "The baseline." for arm in arms]
     return columns
 
 

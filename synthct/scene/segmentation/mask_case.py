@@ -11,6 +11,7 @@ import slicer
 from synthct.errors import UserError
 from synthct.scene.evaluation.error_maps import show_as_difference
 from synthct.scene.evaluation.regions import Place, largest_at
+from synthct.scene.evaluation.tables import saved
 from synthct.scene.nodes import node_from_image, update_node_from_image
 from synthct.volumes.geometry import array_of, image_from_array, require_same_grid
 from synthct.volumes.read import read_image
@@ -48,7 +49,7 @@ def load_masks(patient: str, reference: Path, found: Path, parameters: Any) -> P
     """
     images = []
     for path in (reference, found):
-        files = mask_files(path)
+        files = {saved(name): file for name, file in mask_files(path).items()}
         if patient not in files and len(files) > 1:
             raise UserError(f"{path} has no mask of {patient} any more.", todo="Score the masks again.")
         image = read_image(files.get(patient, path))
