@@ -163,8 +163,7 @@ def test_step_by_hand():
     real_low = real.reshape(3, 2, 8, 4, 8, 4, 8, 4).mean(dim=(3, 5, 7))
     softplus = torch.nn.functional.softplus
     with torch.no_grad():
-        joint = [torch.cat(pair) for pair in ((real_part, part), (real_low, low), (place, place))]
-        on_real, on_made = judge(*joint).chunk(2)
+        on_real, on_made = judge(real_part, real_low, place), judge(part, low, place)
         judge.eval()
         expected = {
             "d_real": softplus(-on_real).mean(),
@@ -213,9 +212,9 @@ def test_every_parameter_gets_its_gradient_in_its_turn(side):
 
 
 @pytest.mark.parametrize(("options", "passes"), [
-    ({"encoders": False}, {"trunk": 1, "high": 1, "low": 1, "discriminator": 2}),
-    ({"encoders": False, "generator_steps": 3}, {"trunk": 3, "high": 3, "low": 3, "discriminator": 4}),
-    ({}, {"trunk": 2, "high": 3, "low": 2, "discriminator": 2, "encoder": 9, "global_encoder": 1}),
+    ({"encoders": False}, {"trunk": 1, "high": 1, "low": 1, "discriminator": 3}),
+    ({"encoders": False, "generator_steps": 3}, {"trunk": 3, "high": 3, "low": 3, "discriminator": 5}),
+    ({}, {"trunk": 2, "high": 3, "low": 2, "discriminator": 3, "encoder": 9, "global_encoder": 1}),
 ])  # fmt: skip
 def test_no_pass_is_repeated_that_could_be_shared(options, passes):
     """D's and G's first update stand on one pass of the trunk, and both heads on the same; E^G's needs its own."""
@@ -223,7 +222,6 @@ def test_no_pass_is_repeated_that_could_be_shared(options, passes):
     calls = Calls(method)
     method.training_step(batch(), PlainUpdate(method), 0.0)
     assert calls.counts() == passes
-    assert calls.seen["discriminator"][0][0].shape[0] == 4  # real and generated volumes go through D together
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -282,6 +280,77 @@ def test_nothing_is_put_on_a_device_of_its_own():
     assert devices == {"meta"}
 
 
+# --- ours: what keeps a small training from giving one volume ---
+
+
+def judge_without_norm(**options):
+    return {"generator": {"name": "ha-gan-generator", "width": 32, "groups": 1}} | {
+        "discriminator": {"name": "ha-gan-discriminator", "width": 64, "norm": "none", "group": 4, **options}
+    }
+
+
+def test_r1_comes_in_its_turn_and_counts_for_those_left_out():
+    method = ha_gan(networks=judge_without_norm(), encoders=False, r1_weight=3.0, r1_every=2)
+    update, given, found = NoUpdate(), batch(), []
+    for _ in range(3):
+        torch.manual_seed(1)
+        found.append(method.training_step(given, update, 0.0))
+    assert [("r1" in losses) for losses in found] == [True, False, True]
+    (_, with_r1), _, (_, without), _, _, _ = update.calls
+    assert with_r1 - without == pytest.approx(3.0 / 2 * 2 * found[0]["r1"].item(), rel=1e-4)
+
+    real = given["target"]
+    torch.manual_seed(1)
+    r = int(torch.randint(8, ()))
+    part, low = real[:, :, 4 * r : 4 * r + 4].clone(), torch.nn.functional.avg_pool3d(real, 4)
+    seen = [part.requires_grad_(), low.requires_grad_()]
+    slopes = torch.autograd.grad(method.networks["discriminator"](*seen, torch.full((2,), r / 7)).sum(), seen)
+    by_hand = sum(slope.square().sum() for slope in slopes) / 2
+    assert found[0]["r1"].item() == pytest.approx(by_hand.item(), rel=1e-4)
+    assert method.state_dict() == {"steps": 3}
+
+
+def test_r1_trains_every_weight_of_the_discriminator():
+    method = ha_gan(networks=judge_without_norm(), encoders=False, r1_weight=1.0, r1_every=1, augment="shift")
+    update = PlainUpdate(method)
+    method.training_step(batch(4), update, 0.0)
+    for name, parameter in method.networks["discriminator"].named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+    assert not any(isinstance(module, SpectralNorm) for module in method.networks["discriminator"].modules())
+
+
+def test_shifted_sub_volumes_stay_in_their_low_resolution():
+    method = ha_gan(64, augment="shift", encoders=False)
+    sides = method.networks["generator"].measures
+    calls, filled = Calls(method), set()
+    for step in range(4):
+        torch.manual_seed(step)
+        given = batch(3, 64, seed=step)
+        method.training_step(given, NoUpdate(), 0.0)
+        part, low, place = calls.seen["discriminator"][-3]
+        r = round(place[0].item() * (sides.positions - 1))
+        torch.testing.assert_close(sides.low_resolution(part), low[:, :, r : r + 2])
+        for volume, before in zip(part, given["target"], strict=True):
+            assert volume.std() > 0.5 and (volume == -1).any() != volume.equal(before[:, 4 * r : 4 * r + 8])
+            filled.add(int((volume == -1).sum()))
+    assert len(filled) > 4  # many different steps: as much air has come in
+
+
+def test_a_generator_of_one_volume_stands_out_to_a_discriminator_that_compares():
+    torch.manual_seed(0)
+    judge = HAGANDiscriminator(1, size=[32] * 3, width=64, norm="none", group=4)
+    part, low = (
+        torch.randn(1, 1, 4, 32, 32).expand(4, -1, -1, -1, -1),
+        torch.randn(1, 1, 8, 8, 8).expand(4, -1, -1, -1, -1),
+    )
+    place = torch.zeros(4)
+    alike = judge(part, low, place)
+    alone = torch.cat([judge(part[:1], low[:1], place[:1])] * 4)
+    torch.testing.assert_close(alike, alone)
+    mixed = torch.cat([low[:1], torch.randn(3, 1, 8, 8, 8)])
+    assert not torch.allclose(judge(part, mixed, place)[0], alike[0], atol=1e-4)
+
+
 # --- alignment ---
 
 
@@ -305,11 +374,12 @@ def test_what_the_discriminator_sees_is_aligned():
         torch.manual_seed(step)
         given = batch(2, 64, seed=step)
         method.training_step(given, NoUpdate(), 0.0)
-        part, low, place = calls.seen["discriminator"][-2]
+        (part, low, place), (made, made_low, again), _ = calls.seen["discriminator"][-3:]
         r = round(place[0].item() * (sides.positions - 1))
-        assert place.unique().numel() == 1
-        assert part[:2].equal(given["target"][:, :, 4 * r : 4 * r + 8])
-        torch.testing.assert_close(sides.low_resolution(part[:2]), low[:2, :, r : r + 2])
+        assert place.unique().numel() == 1 and again.equal(place)
+        assert part.equal(given["target"][:, :, 4 * r : 4 * r + 8])
+        torch.testing.assert_close(sides.low_resolution(part), low[:, :, r : r + 2])
+        assert made.shape == part.shape and made_low.shape == low.shape
         a = method.networks["generator"].trunk.blocks[-1]
         under = calls.seen["high"][-3][0]  # the generated sub-volume's part of A: G's, E^H's, E^G's pass
         whole = calls.seen["low"][-2][0]
@@ -428,7 +498,7 @@ def test_pairs_joined_along_z_are_volumes_of_one_channel():
     method = ha_gan(data={"masks": "joined"})
     calls = Calls(method)
     method.training_step(batch(1, channels=1), PlainUpdate(method), 0.0)
-    assert calls.seen["discriminator"][0][0].shape == (2, 1, 4, 32, 32)
+    assert calls.seen["discriminator"][0][0].shape == (1, 1, 4, 32, 32)
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -437,6 +507,8 @@ def test_pairs_joined_along_z_are_volumes_of_one_channel():
     ({"data": {"classes": ["benign", "malignant"]}}, "cannot be told classes"),
     ({"latent": 0}, "`method.latent` of ha-gan cannot be 0"),
     ({"generator_steps": 0}, "`method.generator_steps`"),
+    ({"r1_weight": -1.0}, "`method.r1_weight`"),
+    ({"r1_every": 0}, "`method.r1_every`"),
 ])  # fmt: skip
 def test_what_it_cannot_do_is_refused(changes, words):
     with pytest.raises(UserError, match=words):
@@ -447,7 +519,9 @@ def test_what_it_cannot_do_is_refused(changes, words):
     ("generator", {"name": "ha-gan-generator", "width": 48}, "multiple of 32"),
     ("generator", {"name": "resenc-unet"}, "cannot be resenc-unet"),
     ("discriminator", {"name": "patchgan"}, "cannot be patchgan.*Take ha-gan-discriminator"),
+    ("generator", {"name": "ha-gan-generator", "groups": 0}, "0 `groups`"),
     ("discriminator", {"name": "ha-gan-discriminator", "width": 32}, "multiple of 64"),
+    ("discriminator", {"name": "ha-gan-discriminator", "group": -1}, "`group` of -1"),
     ("global_encoder", {"name": "ha-gan-global-encoder", "width": 4}, "multiple of 8"),
     ("encoder", None, "lacks `encoder`"),
     ("critic", {"name": "ha-gan-discriminator"}, "has `critic`"),

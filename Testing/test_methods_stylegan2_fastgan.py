@@ -13,8 +13,9 @@ from synthct.evaluation.distribution.distances import frechet_distance
 from synthct.methods import diff_augment
 from synthct.methods.adaptive_augment import OPERATIONS, DiscriminatorAugmentation
 from synthct.methods.noise import draw_latents
+from synthct.methods.r1 import r1_penalty
 from synthct.methods.registry import build_method
-from synthct.methods.stylegan2 import lazily, path_lengths, r1_penalty
+from synthct.methods.stylegan2 import lazily, path_lengths
 from synthct.recipe import recipe_from_dict
 from synthct.training.ema import Ema
 

@@ -5,12 +5,15 @@ import torch
 from torch.nn import functional
 
 from synthct.errors import UserError
+from synthct.methods.registry import build_method
+from synthct.networks.batch_spread import batch_spread
 from synthct.networks.doubling import start_and_doublings
 from synthct.networks.equalised import EqualisedConv, EqualisedLinear
 from synthct.networks.fastgan import Excitation
 from synthct.networks.fir import Upsample
 from synthct.networks.registry import build_network
-from synthct.networks.stylegan2 import ModulatedConv, StyleGAN2Discriminator, StyleGAN2Generator, batch_spread
+from synthct.networks.stylegan2 import ModulatedConv, StyleGAN2Discriminator, StyleGAN2Generator
+from synthct.recipe import load_recipe
 
 STYLE = {"name": "stylegan2", "capacity": 256, "widest": 16, "style": 12, "mapping": 2}
 JUDGE = {"name": "stylegan2-discriminator", "capacity": 256, "widest": 16}
@@ -66,6 +69,24 @@ def test_shapes_and_a_gradient_for_every_parameter(generator, judge, size):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         if parameter.dim() > 1:  # a bias before batch norm has a gradient of 0
             assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("preset", "latent", "channels", "size"),
+    [
+        ("oslo-stylegan2", 128, 1, (1024, 3680)),  # rows C7 and C8
+        ("oslo-fastgan", 256, 1, (1024, 3680)),  # rows C6 and C8
+        ("synthct-stylegan2", 512, 2, (256, 256)),
+        ("synthct-fastgan", 256, 2, (256, 256)),
+    ],
+)
+def test_presets_make_and_judge_images_of_the_tabled_size(preset, latent, channels, size):
+    """On the meta device nothing is allocated."""
+    with torch.device("meta"):
+        networks = build_method(load_recipe(preset)).networks
+        image = networks["generator"](torch.empty(2, latent))
+        assert image.shape == (2, channels, *size)
+        assert networks["discriminator"](image).shape[:2] == (2, 1)
 
 
 @pytest.mark.parametrize("entry", [STYLE, FAST], ids=["stylegan2", "fastgan"])

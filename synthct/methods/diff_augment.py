@@ -55,13 +55,29 @@ def tone(image: Tensor, chosen: Tensor) -> Tensor:
 
 def shift(image: Tensor, chosen: Tensor) -> Tensor:
     """Return images shifted by up to 1/8 of their sides, by whole pixels, all channels alike; air comes in."""
-    rows, columns = image.shape[-2:]
-    for side, axis in ((rows, 2), (columns, 3)):
-        most = int(side * SHIFT)
-        steps = torch.randint(-most, most + 1, (len(image),), device=image.device) * chosen
-        source = torch.arange(side, device=image.device) - steps[:, None]
+    return shifted(image, shift_steps(image) * chosen[:, None])
+
+
+def shift_steps(image: Tensor) -> Tensor:
+    """Return (N, 2), int64: rows and columns to shift each image by, up to 1/8 of its sides either way."""
+    most = [int(side * SHIFT) for side in image.shape[-2:]]
+    steps = [torch.randint(-far, far + 1, (len(image),), device=image.device) for far in most]
+    return torch.stack(steps, dim=1)
+
+
+def shifted(image: Tensor, steps: Tensor) -> Tensor:
+    """Return ``image`` (N, channels, rows, columns), in 3D slices before the rows, shifted in each slice; air comes in.
+
+    Parameters
+    ----------
+    steps
+        (N, 2): rows and columns to shift each image by.
+    """
+    for axis, step in zip((-2, -1), steps.unbind(dim=1), strict=True):
+        side = image.shape[axis]
+        source = torch.arange(side, device=image.device) - step[:, None]
         inside = (source >= 0) & (source < side)
-        view = [len(image), 1, 1, 1]
+        view = [len(image), *[1] * (image.dim() - 1)]
         view[axis] = side
         index = source.clamp(0, side - 1).view(view).expand_as(image)
         image = torch.where(inside.view(view), image.gather(axis, index), AIR)

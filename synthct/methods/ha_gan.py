@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from synthct.errors import UserError
+from synthct.methods.diff_augment import shift_steps, shifted
 from synthct.methods.generation import frozen
 from synthct.methods.losses import binary_cross_entropy, masked_l1
 from synthct.methods.method import Batch, Update
 from synthct.methods.noise import NoiseMethod, draw_latents, pair_channels
 from synthct.methods.optimisers import build_optimisers, check_roles
-from synthct.networks.ha_gan import PARTS, HAGANGenerator
+from synthct.methods.r1 import r1_penalty
+from synthct.networks.ha_gan import PARTS, RATIO, HAGANGenerator
 from synthct.networks.registry import build_network
 from synthct.recipe import Recipe
 
@@ -48,6 +50,13 @@ class HAGAN(NoiseMethod):
         Whether E^H and E^G are trained. Each is updated by an optimiser of its own and the generator by neither, so
         that the λ of the total loss (equation 10) do not enter, and the generator is the same without them, draw for
         draw: they give latents of real volumes, for as many operations again (at 64³ two thirds as many).
+    r1_weight, r1_every
+        γ of γ/2 · E‖∇D(real)‖² (`r1_penalty`), over sub-volume and low resolution together; in every ``r1_every``-th
+        step, with its weight times as much (Karras et al. 2020). 0, the paper's: never.
+    augment
+        ``shift``: what the discriminator sees is shifted in its slices, sub-volume and low resolution alike (Zhao et
+        al. 2020, `synthct.methods.diff_augment`), so that a few hundred volumes are not known by heart. ``none``, the
+        paper's: as it is.
 
     Raises
     ------
@@ -57,14 +66,26 @@ class HAGAN(NoiseMethod):
 
     published_images = 524  # row C2; the paper's two data sets have thousands
 
-    def __init__(self, recipe: Recipe, *, latent: int = 1024, generator_steps: int = 1, encoders: bool = True) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        latent: int = 1024,
+        generator_steps: int = 1,
+        encoders: bool = True,
+        r1_weight: float = 0.0,
+        r1_every: int = 16,
+        augment: Literal["none", "shift"] = "none",
+    ) -> None:
         if recipe.data.classes:
             raise UserError(
                 "The method ha-gan cannot be told classes.", "`data.classes` names some.", "Leave `data.classes` out."
             )
-        for name, value in (("latent", latent), ("generator_steps", generator_steps)):
+        for name, value in (("latent", latent), ("generator_steps", generator_steps), ("r1_every", r1_every)):
             if value < 1:
                 raise UserError(f"`method.{name}` of ha-gan cannot be {value}.", todo="Give 1 or more.")
+        if r1_weight < 0:
+            raise UserError(f"`method.r1_weight` of ha-gan cannot be {r1_weight:g}.", todo="Give 0 or more.")
         roles = ["generator", "discriminator", *(ENCODERS if encoders else ())]
         check_roles("networks", recipe.networks, required=roles, optional=ENCODERS)
         channels = pair_channels(recipe.data)
@@ -91,6 +112,9 @@ class HAGAN(NoiseMethod):
         )
         self._generator_steps = generator_steps
         self._encoders = encoders
+        self._r1_weight, self._r1_every = r1_weight, r1_every
+        self._augment = augment
+        self._done = 0
 
     @property
     def _generator(self) -> HAGANGenerator:
@@ -101,8 +125,9 @@ class HAGAN(NoiseMethod):
 
         D and the first update of G see the same generated volumes (the text draws new ones): the generator has not
         changed between, and its pass is spared. Losses: ``d_real``, ``d_synthetic`` (equations 6 and 7, on the mean of
-        both logits; the text adds the two), ``g_adversarial`` (non-saturating; the last update's), ``e_l1``
-        (equation 8), ``ge_l1_low`` and ``ge_l1_high`` (equation 9; E^G descends their mean).
+        both logits; the text adds the two), ``r1`` (unweighted, in the steps that have it), ``g_adversarial``
+        (non-saturating; the last update's), ``e_l1`` (equation 8), ``ge_l1_low`` and ``ge_l1_high`` (equation 9; E^G
+        descends their mean).
         """
         self._schedules.apply(progress)
         generator, discriminator = self._generator, self.networks["discriminator"]
@@ -113,29 +138,40 @@ class HAGAN(NoiseMethod):
         real_part, real_low = sides.crop(real, r), sides.low_resolution(real)
 
         part, low = self._generate(len(real), r, real)
-        logits = discriminator(
-            torch.cat([real_part, part.detach()]), torch.cat([real_low, low.detach()]), torch.cat([place, place])
-        )
-        on_real, on_synthetic = logits.chunk(2)
+        real_seen = self._seen(real_part, real_low)
+        on_real = discriminator(*real_seen, place)
+        on_synthetic = discriminator(*self._seen(part.detach(), low.detach()), place)
         losses = {
             "d_real": binary_cross_entropy(on_real, REAL),
             "d_synthetic": binary_cross_entropy(on_synthetic, GENERATED),
         }
-        update("discriminator", losses["d_real"] + losses["d_synthetic"])
+        loss = losses["d_real"] + losses["d_synthetic"]
+        if self._r1_weight and self._done % self._r1_every == 0:
+            losses["r1"] = r1_penalty(lambda *seen: discriminator(*seen, place), *real_seen)
+            loss = loss + self._r1_weight / 2 * self._r1_every * losses["r1"]
+        update("discriminator", loss)
 
         discriminator.eval()  # its spectral norm stands still
         with frozen(discriminator):
             for number in range(self._generator_steps):
                 if number:
                     part, low = self._generate(len(real), r, real)
-                losses["g_adversarial"] = binary_cross_entropy(discriminator(part, low, place), REAL)
+                losses["g_adversarial"] = binary_cross_entropy(discriminator(*self._seen(part, low), place), REAL)
                 update("generator", losses["g_adversarial"])
         discriminator.train()
 
         if self._encoders:
             with frozen(generator):
                 losses |= self._encode(real, real_part, real_low, r, update)
+        self._done += 1
         return {name: value.detach() for name, value in losses.items()}
+
+    def _seen(self, part: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+        """Return sub-volumes and low resolutions as the discriminator is shown them, the one still in the other."""
+        if self._augment == "none":
+            return part, low
+        steps = shift_steps(low)
+        return shifted(part, RATIO * steps), shifted(low, steps)
 
     def _generate(self, count: int, r: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return generated sub-volumes at r and whole volumes at low resolution, from one pass of the trunk."""
@@ -159,3 +195,10 @@ class HAGAN(NoiseMethod):
         losses["ge_l1_high"] = masked_l1(generator.high(sides.crop_latent(a, r)), real_part)
         update("global_encoder", 0.5 * (losses["ge_l1_low"] + losses["ge_l1_high"]))
         return losses
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the steps taken, which say when R1's turn comes."""
+        return {"steps": self._done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._done = state["steps"]

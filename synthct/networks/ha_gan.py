@@ -122,11 +122,14 @@ class HAGANGenerator(nn.Module):
         Slices, rows and columns: a cube of 32, 64, 128 or 256; the recipe's ``data.size`` where it is not given.
     width
         Filters of the first convolutions: 512. All others follow: halved, halved, halved, and so on.
+    groups
+        Of GroupNorm: 8. A narrow generator wants as many fewer: with 64 filters 8 groups have one filter each at A, so
+        that how bright and how large anything is is taken from every filter, and 1 has as many as the paper's.
 
     Raises
     ------
     UserError
-        A size that it cannot make, or a width that cannot be halved as often.
+        A size that it cannot make, a width that cannot be halved as often, or no group.
 
     Examples
     --------
@@ -138,7 +141,9 @@ class HAGANGenerator(nn.Module):
     dimensions = 3
     classes = 0
 
-    def __init__(self, in_channels: int, out_channels: int, *, size: list[int], width: int = 512) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, size: list[int], width: int = 512, groups: int = 8
+    ) -> None:
         super().__init__()
         if width < 32 or width % 32:
             raise UserError(
@@ -146,14 +151,16 @@ class HAGANGenerator(nn.Module):
                 "It is halved five times.",
                 "Give a multiple of 32.",
             )
+        if groups < 1:
+            raise UserError(f"The generator of HA-GAN cannot have {groups} `groups`.", todo="Give 1 or more.")
         self.measures = measures(size)
         self.latent_shape = (in_channels,)
         self.latent_channels = width // 8
-        self.trunk = _Trunk(in_channels, width, self.measures.doublings)
-        self.high = _High(width // 8, out_channels)
+        self.trunk = _Trunk(in_channels, width, self.measures.doublings, groups)
+        self.high = _High(width // 8, out_channels, groups)
         self.low = nn.Sequential(
-            *_block(width // 8, width // 16),
-            *_block(width // 16, width // 32),
+            *_block(width // 8, width // 16, groups),
+            *_block(width // 16, width // 32, groups),
             nn.Conv3d(width // 32, out_channels, 3, padding=1),
             nn.Tanh(),
         )
@@ -171,13 +178,13 @@ class HAGANGenerator(nn.Module):
 class _Trunk(nn.Module):
     """G^A: (N, latent) → A."""
 
-    def __init__(self, latent: int, width: int, doublings: int) -> None:
+    def __init__(self, latent: int, width: int, doublings: int, groups: int) -> None:
         super().__init__()
         self.width = width
         self.dense = nn.Linear(latent, width * START**3)
         widths = [width, width, width, width // 2, width // 4, width // 8]
         self.blocks = nn.ModuleList(
-            nn.Sequential(*_block(before, after)) for before, after in itertools.pairwise(widths)
+            nn.Sequential(*_block(before, after, groups)) for before, after in itertools.pairwise(widths)
         )
         self.doublings = doublings
 
@@ -194,10 +201,10 @@ class _Trunk(nn.Module):
 class _High(nn.Module):
     """G^H: some slices of A, or all → as many times four slices of the volume."""
 
-    def __init__(self, before: int, out_channels: int) -> None:
+    def __init__(self, before: int, out_channels: int, groups: int) -> None:
         super().__init__()
         self.first = nn.Conv3d(before, before // 2, 3, padding=1)
-        self.norm = norm_layer("group", before // 2, dimensions=3)
+        self.norm = norm_layer("group", before // 2, dimensions=3, groups=groups)
         self.last = nn.Conv3d(before // 2, out_channels, 3, padding=1)
 
     def forward(self, latent: Tensor) -> Tensor:
@@ -214,8 +221,9 @@ class _High(nn.Module):
         return torch.tanh_(_convolved(self.last, values, numbers))
 
 
-def _block(before: int, after: int) -> list[nn.Module]:
-    return [nn.Conv3d(before, after, 3, padding=1), norm_layer("group", after, dimensions=3), nn.ReLU(inplace=True)]
+def _block(before: int, after: int, groups: int) -> list[nn.Module]:
+    norm = norm_layer("group", after, dimensions=3, groups=groups)
+    return [nn.Conv3d(before, after, 3, padding=1), norm, nn.ReLU(inplace=True)]
 
 
 def _doubled(volume: Tensor) -> Tensor:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from synthct.errors import UserError
+from synthct.networks.batch_spread import batch_spread
 from synthct.networks.ha_gan import START, measures
+from synthct.networks.initialisation import initialise
 from synthct.networks.spectral_norm import spectral_norm
 
 
 class HAGANDiscriminator(nn.Module):
-    """D^H and D^L; one logit a volume, the mean of theirs. Spectral norm everywhere, LeakyReLU 0.2.
+    """D^H and D^L; one logit a volume, the mean of theirs. LeakyReLU 0.2; spectral norm everywhere, if not told else.
 
     ====== ================================================================= ====================================
     branch layers                                                            filters for 256³ and width 512
@@ -35,16 +40,30 @@ class HAGANDiscriminator(nn.Module):
         Slices, rows and columns of a whole volume; the recipe's ``data.size`` where it is not given.
     width
         Filters of the deepest convolution of D^H: 512; D^L's has half of them.
+    norm
+        ``spectral``, the paper's; ``none``: weights begin as He's rule says, and R1 holds the discriminator back.
+    group
+        Volumes whose common standard deviation is one more feature before the last convolution of either branch
+        (`batch_spread`); 0, the paper's: none. Spectral norm makes it too faint to be heard.
 
     Raises
     ------
     UserError
-        A size that HA-GAN cannot take, or a width that cannot be halved as often.
+        A size that HA-GAN cannot take, a width that cannot be halved as often, or a negative group.
     """
 
     dimensions = 3
 
-    def __init__(self, in_channels: int, out_channels: int = 1, *, size: list[int], width: int = 512) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 1,
+        *,
+        size: list[int],
+        width: int = 512,
+        norm: Literal["spectral", "none"] = "spectral",
+        group: int = 0,
+    ) -> None:
         super().__init__()
         sides = measures(size)
         if width < 64 or width % 64:
@@ -53,13 +72,22 @@ class HAGANDiscriminator(nn.Module):
                 "It is halved five times, and its dense layer has an eighth of it.",
                 "Give a multiple of 64.",
             )
+        if group < 0:
+            raise UserError(f"The discriminator of HA-GAN cannot have a `group` of {group}.", todo="Give 0 or more.")
+        self.group = group
         self.high = nn.Sequential(*_high(in_channels, sides.slices, sides.side, width))
+        self.whole_high = nn.Conv3d(width + bool(group), width // 4, (1, START, START))
         self.judge = nn.Sequential(
-            spectral_norm(nn.Linear(width // 4 + 1, width // 8)),
-            nn.LeakyReLU(0.2, inplace=True),
-            spectral_norm(nn.Linear(width // 8, out_channels)),
+            nn.Linear(width // 4 + 1, width // 8), nn.LeakyReLU(0.2, inplace=True), nn.Linear(width // 8, out_channels)
         )
-        self.low = nn.Sequential(*_low(in_channels, out_channels, sides.latent, width // 2))
+        self.low, deepest = _low(in_channels, sides.latent, width // 2)
+        self.whole_low = nn.Conv3d(deepest + bool(group), out_channels, START)
+        if norm == "none":
+            initialise(self, "he")
+        else:
+            for layer in list(self.modules()):
+                if isinstance(layer, nn.Conv3d | nn.Linear):
+                    spectral_norm(layer)
 
     def forward(self, part: Tensor, low: Tensor, position: Tensor) -> Tensor:
         """Return one logit a volume, (N, out_channels).
@@ -71,10 +99,15 @@ class HAGANDiscriminator(nn.Module):
         position
             (N,): where the sub-volume lies, 0 at the first slice and 1 at the last place.
         """
-        features = self.high(part).flatten(1)
-        high = self.judge(torch.cat([features, position[:, None].to(features)], dim=1))
-        whole: Tensor = self.low(low)
+        features = functional.leaky_relu(self.whole_high(self._beside_others(self.high(part))), 0.2).flatten(1)
+        high: Tensor = self.judge(torch.cat([features, position[:, None].to(features)], dim=1))
+        whole: Tensor = self.whole_low(self._beside_others(self.low(low)))
         return 0.5 * (high + whole.flatten(1))
+
+    def _beside_others(self, features: Tensor) -> Tensor:
+        if not self.group:
+            return features
+        return torch.cat([features, batch_spread(features, self.group)], dim=1)
 
 
 def _high(in_channels: int, slices: int, rows: int, width: int) -> list[nn.Module]:
@@ -83,19 +116,18 @@ def _high(in_channels: int, slices: int, rows: int, width: int) -> list[nn.Modul
     for after in _widths(width, rows):
         kernel, stride, padding = {1: (1, 1, 0), 2: (2, 2, 0)}.get(slices, (4, 2, 1))
         conv = nn.Conv3d(before, after, (kernel, 4, 4), stride=(stride, 2, 2), padding=(padding, 1, 1))
-        layers += [spectral_norm(conv), nn.LeakyReLU(0.2, inplace=True)]
+        layers += [conv, nn.LeakyReLU(0.2, inplace=True)]
         before, slices = after, max(1, slices // 2)
-    last = spectral_norm(nn.Conv3d(before, width // 4, (1, START, START)))
-    return [*layers, last, nn.LeakyReLU(0.2, inplace=True)]
+    return layers
 
 
-def _low(in_channels: int, out_channels: int, side: int, width: int) -> list[nn.Module]:
+def _low(in_channels: int, side: int, width: int) -> tuple[nn.Sequential, int]:
     layers: list[nn.Module] = []
     before = in_channels
     for after in _widths(width, side):
-        layers += [spectral_norm(nn.Conv3d(before, after, 4, stride=2, padding=1)), nn.LeakyReLU(0.2, inplace=True)]
+        layers += [nn.Conv3d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         before = after
-    return [*layers, spectral_norm(nn.Conv3d(before, out_channels, START))]
+    return nn.Sequential(*layers), before
 
 
 def _widths(deepest: int, side: int) -> list[int]:

@@ -10,18 +10,18 @@ from torch import nn
 Norm = Literal["none", "batch", "instance", "group"]
 
 
-def norm_layer(kind: Norm, channels: int, affine: bool = True, dimensions: int = 2) -> nn.Module:
+def norm_layer(kind: Norm, channels: int, affine: bool = True, dimensions: int = 2, groups: int = 8) -> nn.Module:
     """Return the layer for (N, ``channels``, rows, columns), or with ``dimensions`` 3 slices before the rows.
 
     ``batch`` has momentum 0.1 in PyTorch's sense (the share of the new batch), which is Keras' 0.9 (row A8).
-    ``group`` makes at most 8 groups. ``affine`` concerns ``instance`` alone: CycleGAN's has no weights.
+    ``group`` makes at most ``groups`` groups. ``affine`` concerns ``instance`` alone: CycleGAN's has no weights.
     """
     if kind == "batch":
         return (nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d)(channels, momentum=0.1)
     if kind == "instance":
         return (nn.InstanceNorm2d if dimensions == 2 else nn.InstanceNorm3d)(channels, affine=affine)
     if kind == "group":
-        return nn.GroupNorm(math.gcd(8, channels), channels)
+        return nn.GroupNorm(math.gcd(groups, channels), channels)
     return nn.Identity()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthct.errors import UserError
+from synthct.networks.batch_spread import batch_spread
 from synthct.networks.doubling import features_at, start_and_doublings
 from synthct.networks.equalised import EqualisedConv, EqualisedLinear, leaky
 from synthct.networks.fir import Fir, Upsample
@@ -296,14 +297,3 @@ class ResidualHalving(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         along = leaky(self.second(self.blur(leaky(self.first(features)))))
         return (along + self.skip(self.blur_skip(features))) / math.sqrt(2)
-
-
-def batch_spread(features: Tensor, group: int) -> Tensor:
-    """Return (N, 1, rows, columns): the standard deviation over each group of images, averaged over all else."""
-    count, channels, rows, columns = features.shape
-    group = next(number for number in range(min(group, count), 0, -1) if count % number == 0)
-    with full_precision(features.device):
-        wide = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
-        groups = wide.reshape(group, count // group, channels, rows, columns)
-        spread = (groups.var(dim=0, unbiased=False) + _TINY).sqrt().mean(dim=(1, 2, 3))
-    return spread.to(features.dtype).repeat(group)[:, None, None, None].expand(-1, -1, rows, columns)
