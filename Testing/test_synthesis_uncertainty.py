@@ -234,3 +234,37 @@ def test_a_3d_model_has_flips_and_dropout(seed):
     ]
     assert values(spreads[0].deviation).mean() > 1
     assert np.array_equal(values(spreads[0].deviation), values(spreads[1].deviation))
+
+
+def test_the_bias_field_is_corrected_once_for_likeness_and_every_model(tmp_path, monkeypatch):
+    import synthct.synthesis.likeness.watch as watch
+    import synthct.synthesis.translate as translation
+    import synthct.synthesis.uncertainty.estimate as estimate
+    from synthct.synthesis.files import synthesize_file
+    from synthct.volumes.bias import correct_bias
+
+    calls = []
+
+    def counted(image, body=None):
+        calls.append(body)
+        return correct_bias(image, body)
+
+    for module in (estimate, watch, translation):
+        monkeypatch.setattr(module, "correct_bias", counted)
+    sitk.WriteImage(volume(), str(tmp_path / "mr.nii.gz"))
+    options = {"bias_correction": True}
+    models = [centre_model(**options), centre_model(**options)]
+    heard = []
+    synthesize_file(
+        models,
+        tmp_path / "mr.nii.gz",
+        tmp_path / "ct.nii.gz",
+        planes=("axial",),
+        device="cpu",
+        uncertainty=("models", "flips"),
+        uncertainty_output=tmp_path / "sd.nii.gz",
+        events=Events(None, heard.append),
+    )
+    assert len(calls) == 1
+    result = next(event for event in heard if event["kind"] == "result")
+    assert "not known" in result["likeness"]["sentence"]  # the models' cards hold no statistics

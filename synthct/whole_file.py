@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from synthct.errors import UserError
@@ -29,6 +30,30 @@ def require_writable(*paths: Path | None, overwrite: bool = False) -> None:
             raise UserError(
                 f"{path} cannot be written.", f"The folder {parent} is not writable.", "Choose another folder."
             )
+
+
+def require_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None] = ()) -> None:
+    """Refuse an output that is an input, even where outputs may be replaced, or another output; None stands for none.
+
+    Raises
+    ------
+    UserError
+        Naming the file.
+    """
+    taken = [path.expanduser() for path in inputs if path is not None]
+    for path in outputs:
+        if path is None:
+            continue
+        path = path.expanduser()
+        if any(_same_file(path, other) for other in taken):
+            raise UserError(
+                f"Two of input and outputs are the same file, {path}.", "It would be lost.", "Choose another output."
+            )
+        taken.append(path)
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -13,7 +13,7 @@ from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.synthesis.card import require_translation
 from synthct.synthesis.device import choose_device
-from synthct.synthesis.likeness.watch import Watch, unlikeness
+from synthct.synthesis.likeness.watch import Watch
 from synthct.synthesis.local_update import REACH_MM, local_update
 from synthct.synthesis.model_file import Model, load_model
 from synthct.synthesis.translate import translate
@@ -21,6 +21,7 @@ from synthct.synthesis.uncertainty.calibration_file import calibrated
 from synthct.synthesis.uncertainty.estimate import Uncertainty, planes_of, translate_with_uncertainty
 from synthct.volumes.read import read_image
 from synthct.volumes.write import check_output, write_image
+from synthct.whole_file import require_apart
 
 
 def synthesize_file(
@@ -105,11 +106,8 @@ def synthesize_file(
     sources = [input] if mask in (None, "auto", "none") else [input, Path(str(mask)).expanduser()]
     reserved = [*sources, *before]
     outputs = [output, *([] if uncertainty_output is None else [Path(uncertainty_output).expanduser()])]
-    for number, target in enumerate(outputs):
-        if any(_same_file(source, target) for source in [*reserved, *outputs[:number]]):
-            raise UserError(
-                f"Two of input and outputs are the same file, {target}.", "It would be lost.", "Choose another output."
-            )
+    require_apart(outputs, reserved)
+    for target in outputs:
         check_output(target, overwrite)
     events.progress(0, 1, "loading", input.name)
     chosen = choose_device(device)
@@ -134,11 +132,13 @@ def synthesize_file(
             result = translate(image, loaded, chosen_planes, region, chosen, batch, events, str(input), watch)
         facts |= {"likeness": watch.likeness.to_dict(), "cut_off": watch.cut_off}
     else:
-        likeness = unlikeness(image, loaded, None if isinstance(region, str) else region, chosen, events, str(input))
         chosen_planes = list(planes_of(loaded, sought, planes))
-        spread = translate_with_uncertainty(image, models, sought, planes, region, chosen, batch, events, str(input))
+        spread = translate_with_uncertainty(
+            image, models, sought, planes, region, chosen, batch, events, str(input), likeness=True
+        )
         result, deviation = spread.mean, calibrated(spread, models, sought, planes)
-        facts |= {"likeness": likeness.to_dict(), "uncertainty": deviation.to_dict()}
+        assert spread.likeness is not None
+        facts |= {"likeness": spread.likeness.to_dict(), "uncertainty": deviation.to_dict()}
         events.warning(deviation.sentence)
         write_image(deviation.image, outputs[1], overwrite, compress)
     del image, region
@@ -189,7 +189,3 @@ def _before(labels: Path | str | None, ct: Path | str | None, uncertainty: Uncer
             "Leave it out, or translate the whole volume.",
         )
     return [Path(labels).expanduser(), Path(ct).expanduser()]
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))

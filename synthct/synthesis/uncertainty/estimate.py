@@ -20,6 +20,8 @@ from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.synthesis.card import PLANES
 from synthct.synthesis.device import choose_device
+from synthct.synthesis.likeness.comparison import Likeness
+from synthct.synthesis.likeness.watch import unlikeness
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.model_grid import model_grid
 from synthct.synthesis.translate import check_input, find_body, translate
@@ -81,6 +83,8 @@ class Spread:
     deviation: sitk.Image
     """float32 HU, rounded to 0.1; 0 outside the mask."""
     predictions: int
+    likeness: Likeness | None = None
+    """Whether the input is like the first model's training data, where that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def translate_with_uncertainty(
     batch: int | None = None,
     events: Events = SILENT,
     name: str = "The input",
+    likeness: bool = False,
 ) -> Spread:
     """Translate a volume several times and return mean and standard deviation per voxel.
 
@@ -118,6 +123,8 @@ def translate_with_uncertainty(
         As for `synthct.synthesis.translate.translate`; progress counts all predictions.
     models
         One, or several with the mode ``models``.
+    likeness
+        Compare the input with the first model's training data, too (`synthct.synthesis.likeness.watch.unlikeness`).
     planes
         With the mode ``planes`` each is a prediction of its own; else they are averaged as usual. None: with
         ``planes`` those that the model was trained on if they are several, else all three; without it the first of
@@ -135,11 +142,15 @@ def translate_with_uncertainty(
     check_input(image, models[0], name, events)
     region = None if mask is None else find_body(image, mask, models[0], name, events)
     running = _Running(image)
+    found = _Found(image, region, name, events)
+    alike = None
+    if likeness:
+        alike = found.likeness(models[0], torch.device(device))
     ready: tuple[int, sitk.Image, Model] | None = None
     heard: set[str] = set()
     for number, prediction in enumerate(predictions):
         if ready is None or ready[0] != prediction.model:
-            ready = (prediction.model, *_prepared(image, models[prediction.model], region, name, events))
+            ready = (prediction.model, *found.prepared(models[prediction.model]))
         _, source, model = ready
         if "dropout" in uncertainty.modes:
             model = replace(model, network=MonteCarloDropout(model.network, (uncertainty.seed, number)))
@@ -159,7 +170,7 @@ def translate_with_uncertainty(
             models[prediction.model].network.eval()
         result = _mirrored(result, prediction.flips)  # a view does not keep its image alive
         running.add(sitk.GetArrayViewFromImage(result))
-    return running.spread()
+    return replace(running.spread(), likeness=alike)
 
 
 def planes_of(model: Model, uncertainty: Uncertainty, planes: Sequence[str] | None) -> tuple[str, ...]:
@@ -216,30 +227,66 @@ def _predictions(models: Sequence[Model], uncertainty: Uncertainty, planes: Sequ
     return every
 
 
-def _prepared(
-    image: sitk.Image, model: Model, region: sitk.Image | None, name: str, events: Events
-) -> tuple[sitk.Image, Model]:
-    """The image bias-corrected where the model wants it, and the model with its scaling bound to it."""
-    card: dict[str, Any] = dict(model.card)
-    scaling = model.input_scaling
-    fitted = scaling.percentiles is not None and scaling.low is None
-    if not (fitted or card.get("bias_correction")):
-        return image, model
-    lowest = float(sitk.GetArrayViewFromImage(image).min())
-    body = region if region is not None else find_body(image, None, model, name, events)
-    if card.get("bias_correction"):
-        image = correct_bias(image, body)
-        card["bias_correction"] = False
-    if fitted:
+class _Found:
+    """What is found in the input once, for every model and for its likeness: the body, and the bias field's correction.
+
+    Parameters
+    ----------
+    image, region, name, events
+        As `translate_with_uncertainty` has them; ``region`` is the mask on the image's grid.
+    """
+
+    def __init__(self, image: sitk.Image, region: sitk.Image | None, name: str, events: Events) -> None:
+        self._image, self._region, self._name, self._events = image, region, name, events
+        self._bodies: dict[tuple[bool, bool], sitk.Image | None] = {}
+        self._corrected: dict[tuple[bool, bool], sitk.Image] = {}
+
+    def body(self, model: Model) -> sitk.Image | None:
+        """Return the mask, or the body as `synthct.synthesis.translate.find_body` finds it for this kind of input."""
+        if self._region is not None:
+            return self._region
+        kind = _kind(model)
+        if kind not in self._bodies:
+            self._bodies[kind] = find_body(self._image, None, model, self._name, self._events)
+        return self._bodies[kind]
+
+    def corrected(self, model: Model) -> tuple[sitk.Image, Model]:
+        """Return the image bias-corrected where the model wants it, and the model that wants it no more."""
+        if not model.card.get("bias_correction"):
+            return self._image, model
+        kind = _kind(model)
+        if kind not in self._corrected:
+            self._corrected[kind] = correct_bias(self._image, self.body(model))
+        return self._corrected[kind], replace(model, card={**model.card, "bias_correction": False})
+
+    def likeness(self, model: Model, device: torch.device) -> Likeness:
+        """Compare the input with a model's training data."""
+        body = self.body(model) if model.card.get("bias_correction") else self._region
+        image, model = self.corrected(model)
+        return unlikeness(image, model, body, device, self._events, self._name)
+
+    def prepared(self, model: Model) -> tuple[sitk.Image, Model]:
+        """Return the image bias-corrected where the model wants it, and the model with its scaling bound to it."""
+        image, model = self.corrected(model)
+        card: dict[str, Any] = dict(model.card)
+        scaling = model.input_scaling
+        if scaling.percentiles is None or scaling.low is not None:
+            return image, model
+        lowest = float(sitk.GetArrayViewFromImage(self._image).min())
         grid = grid_of(image)
         work = model_grid(grid, card.get("spacing"))
-        sampled, inside = image, body
+        sampled, inside = image, self.body(model)
         if work is not grid:  # as the network will see it
             sampled = resample_onto(image, work, "linear", outside=lowest)
-            inside = None if body is None else resample_onto(body, work, "nearest", 0)
+            inside = None if inside is None else resample_onto(inside, work, "nearest", 0)
         covered = None if inside is None else axial_view(sitk.GetArrayViewFromImage(inside), sampled)
         card["input_scaling"] = scaling.fit(axial_view(sitk.GetArrayViewFromImage(sampled), sampled), covered).to_dict()
-    return image, replace(model, card=card)
+        return image, replace(model, card=card)
+
+
+def _kind(model: Model) -> tuple[bool, bool]:
+    """Whether a model takes label maps, and whether it takes CTs: what the search for a body depends on."""
+    return model.input_scaling.classes is not None, str(model.card.get("input", "MR")).upper() == "CT"
 
 
 def _mirrored(image: sitk.Image, flips: Sequence[str]) -> sitk.Image:
