@@ -326,7 +326,15 @@ def test_the_command_plants_logs_and_goes_on(tmp_path, capsys):
     new = ("--labels", labels, "--output", tmp_path / "new.nii.gz", "--random", 1)
     assert run(*new, "--seed", -3) == 2 and "The seed cannot be -3" in capsys.readouterr().err
     assert run(*new, "--mask", tmp_path / "new.nii.gz", "--overwrite") == 2
-    assert "the same name" in capsys.readouterr().err and not (tmp_path / "new.nii.gz").exists()
+    assert "the same file" in capsys.readouterr().err and not (tmp_path / "new.nii.gz").exists()
+    before = labels.read_bytes()
+    assert run(*new, "--mask", labels, "--overwrite") == 2 and str(labels) in capsys.readouterr().err
+    assert run(*new[:2], "--output", labels, "--random", 1, "--overwrite") == 2 and labels.read_bytes() == before
+    capsys.readouterr()
+    flat = sitk.ReadImage(str(labels)) * 0
+    sitk.WriteImage(flat, str(tmp_path / "flat.nii.gz"))
+    assert run("--labels", tmp_path / "flat.nii.gz", *new[2:]) == 2
+    assert "flat.nii.gz holds nothing but 0" in capsys.readouterr().err
     assert run(*new, "--scale=-1") == 2 and "Both are above 0" in capsys.readouterr().err
     assert run(*new, "--template", "b", "--scale", 10) == 2
     said = capsys.readouterr().err

@@ -443,7 +443,7 @@ def test_the_verb_refuses_what_cannot_be_meant(ct, tmp_path, capsys):
         (["--agreement", "0"], "agreement cannot be 0"),
         (["--select", "5"], "5 readers cannot be selected"),
         (["--scan", "x"], "--database, which is missing"),
-        (["--table", tmp_path / "m.nii.gz"], "same name"),
+        (["--table", tmp_path / "m.nii.gz"], "same file"),
     ):
         assert lidc(*base, *extra) == 2
         assert word in capsys.readouterr().err

@@ -11,6 +11,7 @@ from synthct.events import Events
 
 if TYPE_CHECKING:
     import numpy as np
+    import SimpleITK as sitk
 
     from synthct.labels.classes import ClassTable
     from synthct.labels.template_shapes import Pose
@@ -56,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     rule.add_argument("--body", type=Path, metavar="MASK", help="the body; default: from the label map")
     rule.add_argument(
-        "--classes", metavar="TABLE", help="six, seven or a YAML file; default: as the label map's log says"
+        "--classes", metavar="TABLE", help="six, seven, eight or a YAML file; default: as the label map's log says"
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="LABELS", help=".json and .ctbl are put beside it"
@@ -72,8 +73,6 @@ def run(options: argparse.Namespace, events: Events) -> None:
     surface = None if options.surface == "none" else _numbers(options.surface, "--surface", (1,))[0]
     if options.seed < 0:
         raise UserError(f"The seed cannot be {options.seed}.", todo="Give 0 or more.")
-    if options.mask and options.mask.absolute() == options.output.absolute():
-        raise UserError("Label map and mask have the same name.", todo="Give --output and --mask each its own.")
 
     import numpy as np
 
@@ -83,7 +82,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.labels.library import load_all, load_template
     from synthct.volumes.read import read_image
     from synthct.volumes.write import check_output, write_image
+    from synthct.whole_file import require_apart
 
+    require_apart((options.output, options.mask), (options.labels, options.body))
     check_label_output(options.output, options.overwrite)
     if options.mask:
         check_output(options.mask, options.overwrite)
@@ -93,6 +94,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
         templates = [load_template(options.library, name) for name in dict.fromkeys(options.template)]
     labels, table = read_image(options.labels), _table(options)
     body = read_image(options.body) if options.body else None
+    _require_tissues(labels, str(options.labels))
     events.progress(0, 1, "looking where nodules may lie")
     ground = Ground(labels, table, rule, body, str(options.labels))
     events.progress(1, 1, "looking where nodules may lie")
@@ -132,6 +134,19 @@ def run(options: argparse.Namespace, events: Events) -> None:
     print(f"The label map with {len(planted)} planted is {options.output}.")
 
 
+def _require_tissues(labels: sitk.Image, name: str) -> None:
+    """Refuse what is one class everywhere: where nodules may lie cannot be told in it."""
+    import SimpleITK as sitk
+
+    voxels = sitk.GetArrayViewFromImage(labels)
+    if voxels.min() == voxels.max():
+        raise UserError(
+            f"{name} holds nothing but {voxels.flat[0]:g}.",
+            "A label map of a body has several classes.",
+            "Give one that `synthct labels` made.",
+        )
+
+
 def _table(options: argparse.Namespace) -> ClassTable:
     """Return the table asked for, that of the label map's log, or the one of ours that knows its voxels' values."""
     from synthct.labels.classes import read_class_table
@@ -139,7 +154,7 @@ def _table(options: argparse.Namespace) -> ClassTable:
 
     if options.classes:
         return read_class_table(options.classes)
-    return table_beside(options.labels) or read_class_table("seven")
+    return table_beside(options.labels) or read_class_table()
 
 
 def _pose(random: np.random.Generator, rotate: list[float], scale: list[float], elastic: float) -> Pose:

@@ -22,10 +22,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--segmentation", type=Path, help="any label map or segmentation of Slicer (.seg.nrrd), with --mapping"
     )
     source.add_argument("--show-table", action="store_true", help="print the table of classes, to copy and edit")
+    parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder that holds several")
+    parser.add_argument(
+        "--uneven",
+        choices=("refuse", "interpolate"),
+        default="refuse",
+        help="DICOM slices at uneven distances or missing ones (default refuse)",
+    )
     parser.add_argument("--nodules", type=Path, metavar="MASK", help="nodules, on the same grid; they go over all")
     parser.add_argument("--body", type=Path, metavar="MASK", help="the body; default: found in the CT")
     parser.add_argument(
-        "--classes", default="seven", metavar="TABLE", help="six (published), seven (default) or a YAML file"
+        "--classes", default="eight", metavar="TABLE", help="six (published), seven, eight (default) or a YAML file"
     )
     parser.add_argument(
         "--mapping", type=Path, metavar="YAML", help="of --segmentation: `number or segment name: class`"
@@ -53,12 +60,17 @@ def run(options: argparse.Namespace, events: Events) -> None:
         raise UserError("No output was given.", todo="Say where to write the label map: --output labels.nii.gz.")
     if (options.segmentation is None) != (options.mapping is None):
         raise UserError("--segmentation and --mapping belong together.", "Labels get their classes by a mapping.")
-    if options.segmentation and (options.spacing or options.without or options.ct_output):
-        raise UserError("--spacing, --without and --ct-output are for a --ct.", "A segmentation keeps its own grid.")
+    if options.segmentation and (options.spacing or options.without or options.ct_output or options.series):
+        raise UserError(
+            "--spacing, --without, --ct-output and --series are for a --ct.", "A segmentation keeps its own grid."
+        )
 
     from synthct.labels.label_files import check_label_output, write_label_map
     from synthct.volumes.write import check_output, write_image
+    from synthct.whole_file import require_apart
 
+    given = (options.ct, options.segmentation, options.nodules, options.body, options.mapping)
+    require_apart((options.output, options.ct_output), given)
     table = read_class_table(options.classes)
     check_label_output(options.output, options.overwrite)
     if options.ct_output:
@@ -91,7 +103,7 @@ def _from_ct(
         words = options.spacing
         spacing = PUBLISHED_SPACING if words == "published" else typed(tuple[float, float, float], words, "--spacing")
     without = [word.strip() for word in options.without.split(",") if word.strip()]
-    original = read_image(options.ct, events=events)
+    original = read_image(options.ct, options.series, options.uneven, events)
     masks = {}
     for what in ("nodules", "body"):
         path = getattr(options, what)
@@ -99,8 +111,14 @@ def _from_ct(
             masks[what] = read_image(path)
             require_same_grid(original, masks[what], (str(options.ct), str(path)))
     events.progress(0, 2, "labels", "finding the body")
-    if "body" not in masks and table.of_source("outside") is not None:  # on its own grid, which is mostly the coarser
-        masks["body"] = body_mask(original, "ct")
+    # on the CT's own grid, which is mostly the coarser
+    if "body" not in masks and any(table.of_source(source) is not None for source in ("outside", "airways")):
+        try:
+            masks["body"] = body_mask(original, "ct")
+        except UserError as error:
+            raise UserError(
+                f"What is outside the body cannot be told in {options.ct}.", str(error), "Or give a mask: --body."
+            ) from error
     events.progress(1, 2, "labels", "labelling")
     ct, changes = preprocess(original, spacing, without)
     for change in changes:

@@ -45,11 +45,11 @@ def run(options: argparse.Namespace, events: Events) -> None:
     from synthct.volumes.dicom import choose_series
     from synthct.volumes.read import read_image
     from synthct.volumes.write import check_output, write_image
+    from synthct.whole_file import require_apart
 
     outputs = [path for path in (options.output, options.ct) if path is not None]
     tables = [path for path in (options.table, options.points) if path is not None]
-    if len({path.absolute() for path in outputs + tables}) < len(outputs + tables):
-        raise UserError("Two of the files to be written have the same name.", todo="Give each its own.")
+    require_apart(outputs + tables, (options.image, options.database, *(options.xml or ())))
     for path in outputs:
         check_output(path, options.overwrite)
     for path in tables:

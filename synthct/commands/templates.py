@@ -12,6 +12,13 @@ from synthct.events import Events
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--library", type=Path, metavar="DIR", help="the library; alone: list it")
     parser.add_argument("--ct", type=Path, help="the CT that the nodules are in, in HU")
+    parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder that holds several")
+    parser.add_argument(
+        "--uneven",
+        choices=("refuse", "interpolate"),
+        default="refuse",
+        help="DICOM slices at uneven distances or missing ones (default refuse)",
+    )
     parser.add_argument("--nodules", type=Path, metavar="MASK", help="add every nodule of this mask")
     parser.add_argument("--table", type=Path, metavar="CSV", help="columns id, malignancy, as `synthct lidc` writes it")
     parser.add_argument("--case", help="the templates are called CASE-01, ...; default: as the CT's file")
@@ -95,7 +102,8 @@ def _add(options: argparse.Namespace, events: Events) -> None:
     from synthct.volumes.read import read_image
 
     malignancy = read_malignancy(options.table) if options.table else None
-    ct, nodules = read_image(options.ct, events=events), read_image(options.nodules)
+    ct = read_image(options.ct, options.series, options.uneven, events)
+    nodules = read_image(options.nodules)
     case = options.case or options.ct.name.removesuffix(".gz").rsplit(".", 1)[0]
     names = (str(options.ct), str(options.nodules))
     templates = cut_templates(ct, nodules, case, options.by, malignancy, events, names)
@@ -130,7 +138,8 @@ def _patches(options: argparse.Namespace, events: Events) -> None:
 
     size, spacing = _numbers("--size", options.size, int), _numbers("--spacing", options.spacing, float)
     malignancy = read_malignancy(options.table) if options.table else None
-    ct, nodules = read_image(options.ct, events=events), read_image(options.nodules)
+    ct = read_image(options.ct, options.series, options.uneven, events)
+    nodules = read_image(options.nodules)
     case = options.case or options.ct.name.removesuffix(".gz").rsplit(".", 1)[0]
     names = (str(options.ct), str(options.nodules))
     patches = cut_patches(ct, nodules, case, size or (), spacing, options.by, malignancy, names)

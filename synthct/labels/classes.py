@@ -128,7 +128,11 @@ def read_class_table(source: Path | str = "eight") -> ClassTable:
             f"The table of classes {path} does not exist.", todo=f"Give a file, or one of {known}."
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"The table of classes {path} cannot be read.", f"{error}.") from error
+        raise UserError(
+            f"The table of classes {path} cannot be read.",
+            f"{error}.",
+            "It is YAML: `synthct labels --show-table` prints one to copy.",
+        ) from error
     return parse_class_table(content, str(path))
 
 

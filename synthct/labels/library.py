@@ -89,7 +89,7 @@ def load_template(library: Path | str, name: str) -> Template:
     folder = root / name
     if not _NAME.fullmatch(name) or not (folder / FACTS).is_file():
         known = ", ".join(path.name for path in _folders(root)) or "none"
-        raise UserError(f"The library {root} has no template {name!r}.", f"It has: {known}.")
+        raise UserError(f"The library {root} has no template {name!r}.", f"It has: {known}.", "Name one of these.")
     facts = _facts(folder)
     shape = read_image(folder / SHAPE)
     if not np.any(sitk.GetArrayViewFromImage(shape)):
@@ -194,7 +194,9 @@ def _root(library: Path | str, made: bool = False) -> Path:
     try:
         write_whole(root / INDEX, json.dumps({"format": FORMAT, "templates": []}) + "\n")
     except OSError as error:
-        raise UserError(f"{root} cannot be written.", f"{error.strerror or error}.") from error
+        raise UserError(
+            f"{root} cannot be written.", f"{error.strerror or error}.", "Choose another folder."
+        ) from error
     return root
 
 
@@ -219,7 +221,7 @@ def _write_index(root: Path) -> None:
     try:
         write_whole(root / INDEX, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise UserError(f"{root / INDEX} cannot be written.", f"{error.strerror or error}.") from error
+        raise UserError(f"{root / INDEX} cannot be written.", f"{error.strerror or error}.", "Make room.") from error
 
 
 def _unpack(source: Path, root: Path) -> None:

@@ -32,7 +32,9 @@ def read_mapping(path: Path | str, names: Mapping[int, str] | None = None) -> di
     except FileNotFoundError:
         raise UserError(f"The mapping {path} does not exist.", todo="Check the path.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"The mapping {path} cannot be read.", f"{error}.") from error
+        raise UserError(
+            f"The mapping {path} cannot be read.", f"{error}.", "It is YAML: lines like `4: bone`."
+        ) from error
     if not isinstance(content, Mapping) or not content:
         raise UserError(f"The mapping {path} is empty or no mapping.", "It has lines like `4: bone` or `lung: fat`.")
     values = {name.casefold(): value for value, name in (names or {}).items()}

@@ -209,9 +209,17 @@ def _check_headers(series: SeriesInfo, name: str) -> None:
         for key, length in (("ImageOrientationPatient", 6), ("ImagePositionPatient", 3), ("PixelSpacing", 2)):
             value = header.get(key)
             if value is None or len(value) != length:
-                raise UserError(f"{name} does not say where {path.name} lies ({key}).", "It is no volume.")
+                raise UserError(
+                    f"{name} does not say where {path.name} lies ({key}).",
+                    "It is no volume.",
+                    "Export the series again, or take that file out of the folder if it is a localiser.",
+                )
         if min(float(value) for value in header.PixelSpacing) <= 0:
-            raise UserError(f"{name} has a pixel spacing of {header.PixelSpacing} mm in {path.name}.")
+            raise UserError(
+                f"{name} has a pixel spacing of {header.PixelSpacing} mm in {path.name}.",
+                "Both numbers must be above zero.",
+                "Export the series again.",
+            )
         same = (
             (header.Rows, header.Columns) == (first.Rows, first.Columns)
             and np.allclose(np.array(header.PixelSpacing, float), np.array(first.PixelSpacing, float), atol=1e-4)

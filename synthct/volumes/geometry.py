@@ -17,6 +17,8 @@ from synthct.errors import UserError
 _INTERPOLATORS = {"linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
 _SLAB_VOXELS = 16_000_000
 _ROUNDING_MM = 0.1
+_MOST_VOXELS = 2.0**33
+"""16 GiB in the smallest type that HU have."""
 Triple = tuple[float, float, float]
 
 
@@ -170,6 +172,13 @@ def grid_with_spacing(reference: sitk.Image | Grid, spacing: Sequence[float]) ->
     if new.shape != (3,) or not np.all(new > 0):
         raise UserError(f"The spacing {tuple(spacing)} is not usable.", "Three numbers of mm above zero are needed.")
     size = np.maximum(1, np.rint(np.asarray(grid.size) * old / new)).astype(int)
+    voxels = float(np.prod(size.astype(float)))
+    if voxels > _MOST_VOXELS:
+        raise UserError(
+            f"The spacing {tuple(new.tolist())} is not usable.",
+            f"It makes {voxels / 1e9:.0f} thousand million voxels of an image of {_times(grid.size)}.",
+            "Ask for larger voxels.",
+        )
     middle = (grid.index_to_world @ (*((np.asarray(grid.size) - 1) / 2), 1))[:3]
     origin = middle - np.reshape(grid.direction, (3, 3)) @ ((size - 1) / 2 * new)
     return Grid(tuple(size.tolist()), tuple(new.tolist()), tuple(origin.tolist()), grid.direction)
