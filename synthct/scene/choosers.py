@@ -123,7 +123,7 @@ class DeviceChooser:
         self._timer = qt.QTimer()
         self._timer.setInterval(200)
         self._timer.connect("timeout()", self._on_timer)
-        self._fill([("Automatic: the fastest that is free", "auto")])
+        self._fill([("Automatic: the fastest free", "auto")])
         combo_box.connect("currentIndexChanged(int)", self._on_index)
 
     @property
@@ -145,7 +145,11 @@ class DeviceChooser:
         """Ask again which devices there are and how much memory is free; the list is filled when the answer comes."""
         if self._job is not None or missing():
             return
-        self._job = Job.start("devices", {}, self._session.new_folder())
+        try:
+            self._job = Job.start("devices", {}, self._session.new_folder())
+        except UserError as error:  # what is to be computed says so, too
+            self.combo_box.toolTip = str(error)
+            return
         self._timer.start()
 
     def close(self) -> None:
@@ -162,7 +166,7 @@ class DeviceChooser:
         if self._job.finished:
             self._timer.stop()
             answer, self._job = self._job.result or {}, None
-            items = [("Automatic: the fastest that is free", "auto")]
+            items = [("Automatic: the fastest free", "auto")]
             items += [(device_text(device), device["name"]) for device in answer.get("devices", [])]
             if len(items) > 1:
                 self._fill(items)

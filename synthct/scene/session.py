@@ -12,6 +12,7 @@ from pathlib import Path
 import slicer
 
 from synthct.errors import UserError
+from synthct.scene.exchange import no_exchange
 from synthct.scene.worker import Worker
 
 _NAME = re.compile(r"SyntheticCT-(\d+)-")
@@ -27,7 +28,12 @@ class Session:
 
     @property
     def worker(self) -> Worker:
-        """The warm worker; its process starts with the first request."""
+        """The warm worker; its process starts with the first request.
+
+        A new one, with another folder, where the folder has gone: systems clear their temporary files now and then.
+        """
+        if self._worker is not None and not self._worker.folder.is_dir():
+            self.close()
         if self._worker is None:
             above = Path(slicer.app.temporaryPath)
             above.mkdir(parents=True, exist_ok=True)
@@ -36,10 +42,19 @@ class Session:
         return self._worker
 
     def new_folder(self) -> Path:
-        """Return a folder for one more job."""
+        """Return a folder for one more job.
+
+        Raises
+        ------
+        UserError
+            Slicer's temporary folder cannot be written.
+        """
         self._jobs += 1
-        folder = self.worker.folder / f"job {self._jobs}"
-        folder.mkdir()
+        try:
+            folder = self.worker.folder / f"job {self._jobs}"
+            folder.mkdir()
+        except OSError as error:
+            raise no_exchange(Path(slicer.app.temporaryPath), error) from error
         return folder
 
     def release_device(self) -> None:

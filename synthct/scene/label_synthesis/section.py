@@ -173,7 +173,7 @@ class LabelSynthesisSection:
         """Let go of everything that belongs to the scene."""
         self.cancel()
         self._observe(None)
-        self._owner = None
+        self._owner = self._asked = None
         self._views.forget()
         self._forget()
         self.ui.statusLabel.text = ""
@@ -232,19 +232,19 @@ class LabelSynthesisSection:
 
     def _receive(self, translation: Translation) -> None:
         """Take over what a job has made, and say so."""
-        node, ct = self._owner, translation.output_node
+        node, way, ct = self._owner, self._asked, translation.output_node
+        if node is None or way is None:  # its scene is gone, and nobody is to be told
+            if translation.kept is not None:
+                translation.kept.discard()
+            self.ui.statusLabel.text = ""
+            return
         if translation.kept is not None:
             self._forget()
-            if node is None or self._asked is None:
-                translation.kept.discard()
-            else:
-                self._kept, self._ct, self._way = translation.kept, ct, self._asked
-                self._way.note(ct, self._kept)
-        if ct is not None and node is not None:
+            self._kept, self._ct, self._way = translation.kept, ct, way
+            way.note(ct, translation.kept)
+        if ct is not None:
             node.syntheticCT = ct
             self._show_volumes(ct)
-        if node is None:
-            return  # its scene is gone, and nobody is to be told
         where = _("in the place of the label map")
         text = result_html(translation, where)
         if ct is not None and self._followed:
@@ -277,7 +277,8 @@ class LabelSynthesisSection:
             return
         self._tried = tried
         try:
-            kept = way.take_up(ct, node.labelMap, self._session)
+            with slicer.util.WaitCursor():
+                kept = way.take_up(ct, node.labelMap, self._session)
         except UserError:
             return  # said once there is something to follow
         if kept is not None:

@@ -120,6 +120,7 @@ class NoduleSection:
         if shown != self._shown:
             if self._shown and shown[0] != self._shown[0]:
                 self._let_go()
+                self.ui.nodulesStatusLabel.text = ""  # it was said of another label map
             self._shown = shown
             self._show_record()
         self._look()
