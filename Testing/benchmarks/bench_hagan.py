@@ -137,7 +137,7 @@ def _bare_passes(method: Method, loop: Loop) -> Callable[[], Iterator[Callable[[
     count, sides = loop.recipe.training.batch, generator.measures
     real = torch.rand(count, 2, *3 * [sides.side], device=device)
     part, low = sides.crop(real, 3).contiguous(), sides.low_resolution(real)
-    pair, pair_low, place = torch.cat([part, part]), torch.cat([low, low]), torch.rand(2 * count, device=device)
+    place = torch.rand(count, device=device)
     z = torch.randn(count, *generator.latent_shape, device=device)
     parts = [sides.crop(real, number * sides.latent_slices).contiguous() for number in range(PARTS)]
 
@@ -155,12 +155,17 @@ def _bare_passes(method: Method, loop: Loop) -> Callable[[], Iterator[Callable[[
         made: list[Tensor] = []
         with loop.fabric.autocast():
             yield lambda: made.extend(generated(z))
-            yield lambda: stepped("discriminator", [out := judge(pair, pair_low, place)], [torch.ones_like(out)])
+
+            def judged() -> None:
+                outputs = [judge(part, low, place) for _ in ("real", "synthetic")]
+                stepped("discriminator", outputs, [torch.ones_like(out) for out in outputs])
+
+            yield judged
 
             def descend() -> None:
                 judge.requires_grad_(False).eval()
                 seen = [image.detach().requires_grad_() for image in made]
-                out = judge(*seen, place[:count])
+                out = judge(*seen, place)
                 slopes = torch.autograd.grad(out, seen, torch.ones_like(out))
                 stepped("generator", made, list(slopes))
                 judge.requires_grad_(True).train()
