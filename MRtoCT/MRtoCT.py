@@ -82,7 +82,6 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._wasShown = False
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)  # without a parent it calls setup() at once
 
@@ -146,37 +145,31 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
         self.synthesis.enter()
 
-    def exit(self):
-        """Let the selectors alone; the choices stay known, for a job may end while another module is shown."""
-        self.disconnectWidgets()
-
     def onSceneStartClose(self, caller=None, event=None):
         self.synthesis.scene_closing()
         self.depth.close()
-        self._wasShown = self._parameterNodeGuiTag is not None
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller=None, event=None):
-        if self._wasShown:
-            self.initializeParameterNode()
+        self.initializeParameterNode()
 
     def onSceneStartImport(self, caller=None, event=None):
         """Leave the choices alone while a scene is loaded: its volumes come one by one, and selectors would choose."""
-        self._wasShown = self._parameterNodeGuiTag is not None
         self.setParameterNode(None)
 
     def onSceneEndImport(self, caller=None, event=None):
-        if self._wasShown:
-            qt.QTimer.singleShot(0, self.initializeParameterNode)  # once the selectors list what was loaded
+        qt.QTimer.singleShot(0, self.initializeParameterNode)  # once the selectors list what was loaded
 
     def initializeParameterNode(self):
-        self.setParameterNode(self.logic.getParameterNode())
+        if self._parameterNode is None:
+            self.setParameterNode(self.logic.getParameterNode())
         if not self._parameterNode.inputVolume:
             self._parameterNode.inputVolume = first_input()
 
     def setParameterNode(self, parameterNode):
-        self.disconnectWidgets()
+        """Connect the widgets; they stay connected while another module is shown, for a job may end meanwhile."""
         if self._parameterNode:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = None
         if parameterNode:
@@ -185,11 +178,6 @@ class MRtoCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode = parameterNode
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
             self.onParameterNodeModified()
-
-    def disconnectWidgets(self):
-        if self._parameterNodeGuiTag is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
 
     def onParameterNodeModified(self, caller=None, event=None):
         """Show what no widget is connected to by itself."""

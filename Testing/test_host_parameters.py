@@ -78,6 +78,20 @@ def test_kept_in_the_scene(slicer_host, tmp_path):
     assert (again.count, again.colour, again.flag, again.name) == (7, Colour.RED, False, "ä b")
 
 
+def test_values_are_read_when_the_node_says_that_it_changed():
+    node = make_node()
+    first, second = (make_wrapper()(node) for _ in range(2))
+    first.count = 7
+    assert second.count == 7
+    was = node.GetDisableModifiedEvent()
+    node.SetDisableModifiedEvent(True)
+    first.count = 8
+    node.SetDisableModifiedEvent(was)
+    assert (first.count, second.count) == (8, 7)
+    node.Modified()
+    assert second.count == 8
+
+
 def test_a_removed_node_is_none():
     import slicer
 

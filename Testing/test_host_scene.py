@@ -81,6 +81,9 @@ def test_scene_saved_and_loaded(tmp_path, slicer_host, ending):
     slicer.util.loadScene(str(path))
     again = slicer.util.getNode("head")
     assert again.GetAttribute("kept") == "yes" and (slicer.util.arrayFromVolume(again) == expected).all()
+    slicer.util.loadScene(str(path))  # a second time into a scene that has such nodes
+    assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 2
+    assert len(slicer.util.getNodesByClass("vtkMRMLSubjectHierarchyNode")) == 1 and not slicer_host.errors
 
 
 def test_closing_the_scene_tells_observers(slicer_host):

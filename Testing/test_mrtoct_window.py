@@ -296,7 +296,49 @@ def test_closing_the_scene_ends_the_job(slicer_host, window, model):
     assert job.state == "cancelled" and node_names() == empty
     choose(window, add_mr("After"), model)
     apply_and_wait(slicer_host, window)
-    assert "After sCT" in node_names()
+    assert "After sCT" in node_names() and "After sCT" in window.ui.statusLabel.text
+    slicer_host.close_scene()
+    assert window.ui.statusLabel.text == ""  # it would be said of a volume that has gone
+
+
+def test_a_job_may_end_while_another_module_is_shown(slicer_host, window, model):
+    import slicer
+
+    choose(window, add_mr(), model)
+    window.ui.flipsCheckBox.click()
+    window.ui.applyButton.click()
+    frame = slicer.modules.mrtoct.widgetRepresentation()
+    frame.exit()
+    slicer_host.wait_until(lambda: window.translation is None, 120)
+    frame.enter()
+    assert window.ui.outputSelector.currentNode().GetName() == "MR sCT" and window.ui.dicomButton.enabled
+    assert window.ui.uncertaintySelector.currentNode().GetName() == "MR sCT SD"
+    count = len(node_names())
+    apply_and_wait(slicer_host, window)
+    assert len(node_names()) == count  # the same volumes again
+    slicer_host.close_scene()
+    choose(window, add_mr("Next"), model)
+    assert window.ui.applyButton.enabled and not slicer_host.errors
+
+
+def test_what_is_said_of_one_patient_is_not_shown_beside_another(slicer_host, window, model):
+    mr, other = add_mr(), add_mr("Other", seed=3)
+    choose(window, mr, model)
+    window._parameterNode.referenceVolume = add_mr("CT")
+    apply_and_wait(slicer_host, window)
+    assert window.ui.scoresTable.rowCount and "MR sCT" in window.ui.statusLabel.text
+    window.ui.inputSelector.setCurrentNode(other)
+    assert window.ui.outputSelector.currentNode() is None and window.ui.statusLabel.text == ""
+    assert not window.ui.scoresTable.visible and not window.ui.checkLabel.text
+
+
+def test_temporary_files_that_the_system_cleared_are_not_missed(slicer_host, window, model):
+    mr = add_mr()
+    choose(window, mr, model)
+    apply_and_wait(slicer_host, window)
+    shutil.rmtree(window.logic.session.worker.folder)
+    apply_and_wait(slicer_host, window)
+    assert "in the scene" in window.ui.statusLabel.text and not slicer_host.dialogs
 
 
 def test_choices_are_saved_with_the_scene(slicer_host, window, model):
@@ -398,6 +440,24 @@ def test_models_used_before_are_remembered(slicer_host, window, model):
     apply_and_wait(slicer_host, window)
     box = window.ui.modelPathEdit.comboBox()
     assert str(model) in [box.itemText(n) for n in range(box.count)]
+
+
+def test_remembering_a_model_changes_nothing_else(slicer_host, window, model, tmp_path):
+    both, axial = (shutil.copytree(model, tmp_path / name) for name in ("both", "axial"))
+    card = json.loads((both / "model.json").read_text())
+    (both / "model.json").write_text(json.dumps(card | {"planes": ["axial", "coronal"]}))
+    choose(window, add_mr(), axial)
+    window.models.remember()
+    window.ui.modelPathEdit.currentPath = str(both)
+    window.ui.coronalCheckBox.click()
+    window.ui.axialCheckBox.click()
+    heard = []
+    window.ui.modelPathEdit.comboBox().connect("editTextChanged(QString)", heard.append)
+    for _ in range(2):  # the second time it is the list's first and is taken out for a moment
+        window.models.remember()
+    window.models.offer_installed()
+    assert heard == [] and window.models.path == window._parameterNode.model == str(both)
+    assert window.ui.coronalCheckBox.checked and not window.ui.axialCheckBox.checked
 
 
 def test_self_test_of_the_module(slicer_host, window, model, monkeypatch):

@@ -4,6 +4,7 @@ import enum
 import pathlib
 import types
 import typing
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +153,14 @@ class _Wrapper:
         for parameter in self.allParameters.values():
             if not parameter.is_in(parameterNode):
                 parameter.write(parameterNode, parameter.default)
+        self._values = {}
+        self._keep()
+        keeper = weakref.WeakMethod(self._keep)
+        parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: keeper() and keeper()())
+
+    def _keep(self):
+        """Read all values: as in Slicer what was read stays until the node says that it was changed."""
+        self._values = {name: parameter.read(self.parameterNode) for name, parameter in self.allParameters.items()}
 
     def _checked(self, name):
         if name not in self.allParameters:
@@ -159,10 +168,12 @@ class _Wrapper:
         return self.allParameters[name]
 
     def getValue(self, name):
-        return self._checked(name).read(self.parameterNode)
+        return self._values[self._checked(name).name]
 
     def setValue(self, name, value):
-        self._checked(name).write(self.parameterNode, value)
+        with slicer.util.NodeModify(self.parameterNode):
+            self._checked(name).write(self.parameterNode, value)
+            self._values[name] = self._checked(name).read(self.parameterNode)
 
     def default(self, name):
         return Default(self._checked(name).default)
@@ -244,9 +255,9 @@ def parameterNodeWrapper(classtype: type | None = None) -> Any:
         if name == "__init__" or not name.startswith("__"):
             setattr(classtype, name, member)
     classtype.allParameters = parameters
-    for name, parameter in parameters.items():
-        getter = lambda self, parameter=parameter: parameter.read(self.parameterNode)  # noqa: E731
-        setter = lambda self, value, parameter=parameter: parameter.write(self.parameterNode, value)  # noqa: E731
+    for name in parameters:
+        getter = lambda self, name=name: self.getValue(name)  # noqa: E731
+        setter = lambda self, value, name=name: self.setValue(name, value)  # noqa: E731
         setattr(classtype, name, property(getter, setter))
     return classtype
 

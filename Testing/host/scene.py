@@ -73,6 +73,8 @@ def _on_node_added(scene, event, node):
 
 @vtk.calldata_type(vtk.VTK_OBJECT)
 def _on_node_about_to_be_removed(scene, event, node):
+    if node.IsA("vtkMRMLSubjectHierarchyNode"):  # a loaded scene's, merged into the one that is there
+        return
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    if tree is not None and tree is not node and not scene.IsClosing() and tree.GetItemByDataNode(node):
+    if tree is not None and not scene.IsClosing() and tree.GetItemByDataNode(node):
         tree.RemoveItem(tree.GetItemByDataNode(node), False, False)

@@ -266,9 +266,10 @@ def _axes(matrix: np.ndarray, node: slicer.vtkMRMLVolumeNode) -> tuple[np.ndarra
     if np.abs(direction.T @ direction - np.eye(3)).max() > _SHEAR:
         parent = node.GetParentTransformNode()
         cause = f"the transform {parent.GetName()} shears it" if parent is not None else "its axes are sheared"
+        harden = "Harden the transform (Transforms module), then resample" if parent is not None else "Resample"
         raise UserError(
             f"The grid of the volume {name} is not rectangular: {cause}.",
-            "Image files and networks know right angles only.",
-            "Harden the transform and resample the volume (Resample Scalar/Vector/DWI Volume module).",
+            "Image files and networks know right angles only; a tilted gantry gives others.",
+            f"{harden} the volume onto upright axes (Resample Scalar/Vector/DWI Volume module).",
         )
     return direction, spacing

@@ -96,7 +96,8 @@ class TranslationRun:
         running = translation is not None
         self.button.text = _("Cancel") if running else _("Apply")
         self.button.enabled = translation.state != "cancelling" if translation is not None else not lacking
-        self.button.toolTip = _("End the work; the scene stays as it is.") if running else lacking
+        idle = lacking or _("Make the synthetic CT; Slicer can be used meanwhile.")
+        self.button.toolTip = _("End the work; the scene stays as it is.") if running else idle
         self.bar.setVisible(running)
 
     def show_error(self, error: UserError) -> None:

@@ -130,6 +130,7 @@ class DicomExport:
         self.button.text = _("Cancel export") if running else _("Export DICOM…")
         self.button.enabled = self.job.state != "cancelling" if self.job is not None else _has_image(self._chosen())
         self.axial_box.enabled = not running
+        self.label.setVisible(bool(self.label.text))
 
     def close(self) -> None:
         """End an export that runs; what it has written so far is removed by the job."""
@@ -142,7 +143,7 @@ class DicomExport:
             return
         node = self._chosen()
         if not _has_image(node):
-            self.label.text = _("Choose a synthetic CT as output volume first.")
+            self._say(_("Choose a synthetic CT as output volume first."))
             return
         try:
             if packages.ensure("MR to CT"):
@@ -174,7 +175,7 @@ class DicomExport:
         self._name = node.GetName()
         output = new_path_in(parent, f"{self._name} DICOM")
         self._following.follow(start_export(node, output, self._session, files, like, self.axial_box.checked))
-        self.label.text = html.escape(_("Writing {folder}").format(folder=output))
+        self._say(html.escape(_("Writing {folder}").format(folder=output)))
 
     def _folder(self, title: str) -> Path | None:
         chosen = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title)
@@ -189,9 +190,8 @@ class DicomExport:
             lines.insert(0, html.escape(text))
         elif job.state == "cancelled":
             lines = [_("Cancelled, nothing was exported.")]
-        self.label.text = "<br>".join(lines)
+        self._say("<br>".join(lines))
         shutil.rmtree(job.folder.parent, ignore_errors=True)  # patients' images
-        self.update()
         if job.error is not None:
             event = job.error
             words = (
@@ -201,8 +201,12 @@ class DicomExport:
             self._show_error(UserError(*words))
 
     def _show_error(self, error: UserError) -> None:
-        self.label.text = error_html(error)
+        self._say(error_html(error))
         slicer.util.errorDisplay(str(error), windowTitle=_("Export DICOM"))
+
+    def _say(self, text: str) -> None:
+        self.label.text = text
+        self.update()
 
 
 def _has_image(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:

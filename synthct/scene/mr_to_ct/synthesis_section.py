@@ -99,6 +99,7 @@ class MrSynthesisSection:
         if node is not None:
             self._choice.update()
             if of_another(node.outputVolume, node.inputVolume):
+                self._forget_result()
                 node.outputVolume = None
             if of_another(node.uncertaintyVolume, node.inputVolume):
                 node.uncertaintyVolume = None
@@ -116,14 +117,19 @@ class MrSynthesisSection:
     def scene_closing(self) -> None:
         """End what belongs to the scene."""
         self.run.cancel()
-        self.check.forget()
-        show_scores(self.ui.scoresTable, None)
+        self._forget_result()
 
     def close(self) -> None:
         """Look at nothing any more: the window closes."""
         self.run.close()
         self._choice.close()
         self.check.forget()
+
+    def _forget_result(self) -> None:
+        """Take off the window what was said of a result."""
+        self.check.forget()
+        show_scores(self.ui.scoresTable, None)
+        self.ui.statusLabel.text = ""
 
     def _lacking(self, node: Any) -> str:
         if node is None or node.inputVolume is None:
@@ -138,8 +144,7 @@ class MrSynthesisSection:
         assert self.models.card is not None  # Apply is grey without a model
         translation = self._begin(self._parameters(), self.models.card, self.ui.windowComboBox.currentText)
         self.models.remember()
-        show_scores(self.ui.scoresTable, None)
-        self.check.forget()
+        self._forget_result()
         return translation
 
     def _on_end(self, translation: Translation) -> None:
