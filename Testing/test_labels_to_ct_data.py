@@ -197,12 +197,12 @@ def test_the_network_sees_one_channel_per_class():
     network = build_method(recipe).networks["generator"]
     seen = []
     network.network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    labels = torch.randint(0, 7, (2, 3, 16, 16)).float()
+    labels = torch.randint(0, 8, (2, 3, 16, 16)).float()
     labels[0, 0, 0, 0] = 9  # no class: nothing is said
     network(labels)
-    assert seen[0].shape == (2, 21, 16, 16)
-    for channel in range(21):
-        assert torch.equal(seen[0][:, channel], (labels[:, channel // 7] == channel % 7).float())
+    assert seen[0].shape == (2, 24, 16, 16)
+    for channel in range(24):
+        assert torch.equal(seen[0][:, channel], (labels[:, channel // 8] == channel % 8).float())
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_a_segmentation_by_a_mapping(slicer_host, window):
 
 def test_the_table_of_classes_is_edited_saved_and_loaded(slicer_host, window, ct, tmp_path):
     ui = window.labelMaps.ui
-    assert cells(ui.classTable, 0)[-1] == "nodule" and ui.classTable.rowCount == 7
+    assert cells(ui.classTable, 0)[-1] == "nodule" and ui.classTable.rowCount == 8
     ui.classesComboBox.setCurrentIndex(ui.classesComboBox.findData("six"))
     assert ui.classTable.rowCount == 6 and "outside the body" not in cells(ui.classTable, 0)
     row = cells(ui.classTable, 0).index("bone")
