@@ -1,6 +1,7 @@
 """Sets of images in SynthEval: a real job compares them, its points lead to the images; kept with the scene."""
 
 import json
+import math
 
 import numpy as np
 import psutil
@@ -89,6 +90,10 @@ def test_sets_are_compared_and_their_points_lead_to_images(slicer_host, window, 
     node = window.parameters()
     assert ui.imagesTable.rowCount == 13 and "biased upwards" in ui.wordsLabel.text
     assert node.distributionChart.GetNumberOfPlotSeriesNodes() == 2
+    table = node.distributionPoints.GetTable()
+    assert [table.GetColumnByName("synthetic").GetValue(row) for row in (6, 7)] == pytest.approx(
+        [math.nan, float(points[7]["y"])], nan_ok=True, rel=1e-4
+    )
     select_point(slicer_host, node.distributionChart, 2)
     assert node.distributionImage.GetName() == "echt 2 (real)"
     assert not slicer_host.errors

@@ -126,6 +126,37 @@ def test_two_raters_through_the_window(slicer_host, window, folders, tmp_path):
     assert not slicer_host.errors
 
 
+def test_several_raters_go_on_after_the_scene_was_loaded(slicer_host, window, folders, tmp_path):
+    import slicer
+
+    from synthct.evaluation.raters.turing_test import find_sources, prepare_test
+
+    test = tmp_path / "test"
+    prepare_test(find_sources(folders / "real"), find_sources(folders / "generated"), test, 2)
+    ui = window.turing.ui
+    begin(window, test, "Anna")
+    for rating in (3, 8):
+        ui.ratingSlider.value = rating
+        ui.nextButton.click()
+    slicer.util.saveScene(str(tmp_path / "Szene.mrb"))
+    slicer_host.close_scene()
+    slicer.util.loadScene(str(tmp_path / "Szene.mrb"))
+    slicer_host.wait_until(lambda: window.parameters() is not None and window.parameters().turingTest == str(test))
+    assert window.turing.test is None
+    for rater, place in (("Bert", 1), ("Anna", 3)):
+        begin(window, test, rater)
+        assert f"Item {place} of 4" in ui.itemLabel.text and f"{place - 1} rated" in ui.itemLabel.text
+        images = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLVolumeNode")]
+        assert sorted(images) == [f"Item {place}", f"Item {place} outline"]  # what was saved is taken, and no second one made
+        written = everything_written().lower()
+        assert "real" not in written and "generated" not in written
+        ui.ratingSlider.value = 1
+        assert read_answers(test, rater)[f"{place:03d}"].rating == 1
+        ui.beginButton.click()
+    assert [len(read_answers(test, rater)) for rater in ("Anna", "Bert")] == [3, 1]
+    assert not slicer_host.errors
+
+
 def test_a_rater_goes_on_where_they_stopped(slicer_host, window, folders, tmp_path):
     import slicer
 

@@ -125,6 +125,7 @@ class TableView:
                     item.setToolTip(tips[number])
                 widget.setItem(number, place, item)
         widget.resizeColumnsToContents()
+        widget.horizontalHeader().setStretchLastSection(True)  # which the line above undid
 
     def _on_click(self, row: int, _column: int) -> None:
         if self._clicked is not None:

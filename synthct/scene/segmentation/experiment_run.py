@@ -60,7 +60,7 @@ class ExperimentRun:
         self.error: UserError | None = None
         self._plan: dict[str, int] = {}
         self._read_at: float | None = None
-        self._ending = False
+        self._ending = self._asked = False
         found = Job.find(self.folder / JOB)
         self._job = found if found is not None and found.verb == "experiment" else None
         self.poll()
@@ -118,7 +118,7 @@ class ExperimentRun:
             raise UserError(
                 f"The experiment cannot be written to {self.folder}.", f"{error.strerror}.", "Choose another folder."
             ) from error
-        self._ending = False
+        self._ending = self._asked = False
         self.error = None
         self.state = "starting"
 
@@ -151,7 +151,7 @@ class ExperimentRun:
                 ask_to_end(chosen, kill=self._ending)
             except psutil.Error:
                 continue
-        self._ending = True
+        self._ending = self._asked = True
 
     def poll(self) -> None:
         """Read how far everything is, without waiting."""
@@ -182,7 +182,7 @@ class ExperimentRun:
         if self.arms and all(arm.tested for arm in self.arms) and self.table is not None:
             return "done"
         self.error = None
-        if job is not None and job.state in ("failed", "lost") and job.error is not None:
+        if job is not None and job.state in ("failed", "lost") and job.error is not None and not self._asked:
             self.error = UserError(*(str(job.error.get(key) or "") for key in ("what", "why", "todo")))
             return "failed"
         if not self.begun:

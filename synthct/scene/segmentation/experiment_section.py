@@ -240,7 +240,7 @@ class ExperimentSection:
     def _show_choices(self, run: ExperimentRun | None) -> None:
         """Show what can be chosen; in a folder where an experiment has begun here, all is known."""
         ui = self.ui
-        known = run is not None and run.begun and bool(run.options)
+        known = run is not None and run.begun and (bool(run.options) or run.state == "done")
         own = str(ui.recipeComboBox.currentData or "") == _OWN
         sets = sets_of(self._recipe()) if not known and self._recipe() else None
         given = sets is not None and sets.synthetic is not None

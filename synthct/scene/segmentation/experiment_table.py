@@ -18,7 +18,7 @@ RUN, _DEFINITIONS = "SyntheticCT.Experiment", "definitions"
 """Attributes of the table: the experiment's folder, and the meaning of its columns."""
 _DICE, _OTHERS = "dice_percent", ("sensitivity_percent", "f2_percent")
 _SHOWN = {
-    "arm": "Arm", "dice_percent": "Dice", "difference": "Δ", "p_t_holm": "p (t)", "p_wilcoxon_holm": "p (Wilcoxon)",
+    "arm": "Arm", "dice_percent": "Dice", "difference": "Δ", "p_t_holm": "p (t)", "p_wilcoxon_holm": "p (W)",
     "sensitivity_percent": "Sens.", "f2_percent": "F2", "trained_on": "Trained on",
 }  # fmt: skip
 _TESTS = ("difference", "p_t", "p_t_holm", "p_wilcoxon", "p_wilcoxon_holm", "effect_dz")

@@ -54,7 +54,7 @@ def load_masks(patient: str, reference: Path, found: Path, parameters: Any) -> P
             raise UserError(f"{path} has no mask of {patient} any more.", todo="Score the masks again.")
         image = read_image(files.get(patient, path))
         images.append(image_from_array((array_of(image) != 0).astype(np.uint8), image))
-    require_same_grid(*images, (str(reference), str(found)))
+    require_same_grid(images[0], images[1], (str(reference), str(found)))
     truth, seen = (array_of(image).astype(np.int16) for image in images)
     images.append(image_from_array(seen - truth, images[0]))
     for parameter, image, word in zip(NODES, images, ("reference", "found", "difference"), strict=True):

@@ -183,12 +183,13 @@ class OverlapSection:
         patient = rows_of(table)[row]["patient"]
         try:
             with slicer.util.WaitCursor():
-                paths = (Path(table.GetAttribute(name) or "") for name in (_REFERENCE, _FOUND))
-                place = load_masks(patient, *paths, parameters)
+                reference, found = (Path(table.GetAttribute(name) or "") for name in (_REFERENCE, _FOUND))
+                place = load_masks(patient, reference, found, parameters)
         except UserError as error:
             self._line.say_error(error)
             return
-        self._views.show(*(getattr(parameters, name) for name in NODES), same_window=False)
+        first, second, difference = (getattr(parameters, name) for name in NODES)
+        self._views.show(first, second, difference, same_window=False)
         if not math.isnan(place[0]):
             self._views.jump(place)
         text = _("<b>{name}</b>: reference, found, and the difference: blue is missed, red is too much.")

@@ -35,8 +35,8 @@ from synthct.turing_folder import Answer, TuringTest, open_test, raters, read_an
 _TITLE = "Visual Turing test"
 _MIDDLE = 5
 _COLUMNS = {
-    "rater": "Rater", "answered": "Answered", "mean_real": "Real", "mean_generated": "Generated", "auc": "AUC",
-    "auc_low": "95 % from", "auc_high": "to", "seconds_median": "Seconds",
+    "rater": "Rater", "answered": "n", "mean_real": "Real", "mean_generated": "Gener.", "auc": "AUC",
+    "auc_ci95": "95 %", "seconds_median": "s",
 }  # fmt: skip
 _MEAN = "mean of raters"
 
@@ -160,7 +160,9 @@ class TuringSection:
         rows = rows_of(table)
         text = table.GetAttribute("definitions") if table is not None else None
         known = json.loads(text) if text else {}
-        known |= {name: known.get("auc_ci95", "") for name in ("auc_low", "auc_high")}
+        for row in rows:
+            low, high = (short(row[name], "{:.2g}") for name in ("auc_low", "auc_high"))
+            row["auc_ci95"] = "–" if "–" in (low, high) else f"{low} to {high}"
         shown = [[short(row[name], "{:.3g}") for name in _COLUMNS] for row in rows]
         self._results.show(list(_COLUMNS.values()), shown, heads=[known.get(name, "") for name in _COLUMNS])
         self.ui.resultsTable.setVisible(bool(rows))
