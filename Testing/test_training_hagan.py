@@ -1,11 +1,16 @@
 """HA-GAN from the command line: trained, ended, resumed to the bit, and pairs of image and mask made with it."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from hagan_ranks import SMALL as SMALL_RANKS
 from safetensors.torch import load_file
 
 from synthct.__main__ import main
@@ -16,11 +21,14 @@ from synthct.data.noise_batches import NoiseBatches
 from synthct.data.sample_sets import fetch
 from synthct.errors import UserError
 from synthct.events import read_events
+from synthct.methods.registry import build_method
 from synthct.recipe import load_recipe
 from synthct.synthesis.model_file import load_model
 from synthct.training import run as running
+from synthct.training.checkpoint import load_checkpoint
 from synthct.training.loop import Loop
 
+TESTING = Path(__file__).parent
 SMALL = {
     "data.size": "32,32,32",
     "method.latent": "16",
@@ -108,6 +116,7 @@ def test_pairs_are_trained_on_and_generated(form, cohort, tmp_path):
     assert {key for found in metrics for key in found if key.startswith("loss/")} == {
         "loss/d_real",
         "loss/d_synthetic",
+        "loss/r1",
         "loss/g_adversarial",
     }
     assert any(event["kind"] == "warning" and "524" in json.dumps(event) for event in events)
@@ -134,3 +143,22 @@ def test_pairs_are_trained_on_and_generated(form, cohort, tmp_path):
     recipe.write_text(text.replace("- 32\n", "- 64\n"), encoding="utf-8")
     with pytest.raises(UserError, match="changed since it began"):
         running.resume(tmp_path / "run", device="cpu")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+def test_two_processes_equal_one_with_the_joint_batch(cohort, tmp_path):
+    """All four networks, by gradients that are averaged over the processes."""
+    program = [sys.executable, str(TESTING / "hagan_ranks.py"), str(cohort), str(tmp_path)]
+    path = os.pathsep.join([str(TESTING.parent), str(TESTING)])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = (load_checkpoint(tmp_path / name / "checkpoints")[1]["networks"] for name in ("1", "2"))
+    begun = build_method(load_recipe("oslo-hagan-128", SMALL_RANKS)).networks.state_dict()
+    assert one.keys() == two.keys() and len(one) > 50
+    changed = set()
+    for key, value in one.items():
+        assert torch.allclose(value, two[key], rtol=0, atol=1e-9), key
+        if not torch.equal(value.float(), begun[key]):
+            changed.add(key.split(".")[0])
+    assert changed == {"generator", "discriminator", "encoder", "global_encoder"}

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable
 
 import torch
@@ -69,6 +70,8 @@ def in_processes(world: int, work: Callable[[], object]) -> bool:
         try:
             work()
             code = 0
+        except BaseException:
+            traceback.print_exc()  # else nobody hears of it: the process ends at once
         finally:
             sys.stderr.flush()
             os._exit(code)
