@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from synthct.errors import UserError
 from synthct.networks.one_hot import LabelChannels
 from synthct.recipe import LABEL_TASK, Recipe
@@ -14,6 +17,36 @@ def label_channels(recipe: Recipe) -> LabelChannels | None:
     if not scaling.one_hot or scaling.classes is None:
         return None
     return LabelChannels(2 * recipe.data.neighbours + 1, scaling.classes)
+
+
+def rare_class_weight(labels: Tensor, mask: Tensor | None, classes: int, most: float) -> Tensor:
+    """Return the weight of every voxel: that of the commonest class is 1, rarer ones have the inverse of their share.
+
+    Classes balanced by their inverse frequency, as Eigen and Fergus (ICCV 2015, section 6.2.1) do for the loss of a
+    segmentation, here for the error of HU and with a limit, without which a class of a few voxels would rule a step. A
+    nodule is less than a thousandth of a chest, and a plain mean hardly asks for its HU.
+
+    Parameters
+    ----------
+    labels
+        Label numbers, any shape.
+    mask
+        Same shape; voxels that are 0 are not counted. None: all are.
+    most
+        No class weighs more than this.
+
+    Returns
+    -------
+    Tensor
+        float32, the shape of ``labels``. In a training by several processes the shares are those of the joint batch.
+    """
+    numbers = labels.round().long().clamp(0, classes - 1)
+    counted = numbers.flatten() if mask is None else numbers[mask > 0]
+    counts = torch.bincount(counted, minlength=classes)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(counts)
+    weights = (counts.max().clamp(min=1) / counts.clamp(min=1)).float().clamp(max=most)
+    return weights[numbers]
 
 
 def require_label_recipe(recipe: Recipe) -> None:

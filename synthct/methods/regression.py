@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from synthct.errors import UserError
 from synthct.methods.generation import air_outside
-from synthct.methods.label_input import label_channels
+from synthct.methods.label_input import label_channels, rare_class_weight
 from synthct.methods.losses import masked_l1, masked_l2
 from synthct.methods.method import Batch, Method, Update
 from synthct.methods.optimisers import build_optimisers, check_roles
@@ -38,6 +38,9 @@ class Regression(Method):
     bone_weight
         Weight of voxels whose target is bone (HU of `synthct.volumes.hu.TISSUES`); all others have 1. Bone is a
         few per cent of a body, and a plain mean neglects it; 3 to 5 is usual.
+    rare_class_weight
+        From label maps: a class weighs as many times more as it is rarer in the batch than the commonest one, at most
+        this (`synthct.methods.label_input.rare_class_weight`). 1: all voxels weigh the same.
     feature_weight
         Of the anatomical-feature loss (REFERENCE F: the best paired MR→CT published has it), see `feature_error`.
         0: none.
@@ -60,11 +63,19 @@ class Regression(Method):
         loss: Literal["l1", "l2"] = "l1",
         masked: bool = True,
         bone_weight: float = 1.0,
+        rare_class_weight: float = 1.0,
         feature_weight: float = 0.0,
         feature_model: str | None = None,
     ) -> None:
         if not recipe.data.paired:
             raise UserError("The method regression needs pairs.", "`data.paired` is false.", "Set it to true.")
+        scaling = make_scaling(recipe.data.input_scaling)
+        if rare_class_weight < 1 or (rare_class_weight > 1 and not scaling.one_hot):
+            raise UserError(
+                f"`method.rare_class_weight` cannot be {rare_class_weight:g} here.",
+                "It is 1 or more, and more than 1 only where the input is a label map scaled by one-hot.",
+                "Set it to 1, or scale label maps by one-hot.",
+            )
         if bool(feature_weight) != (feature_model is not None):
             raise UserError(
                 "A feature loss needs `feature_weight` and `feature_model`.",
@@ -92,6 +103,9 @@ class Regression(Method):
         self.body_only = masked
         self._loss, self._loss_name = (masked_l1, "l1") if loss == "l1" else (masked_l2, "l2")
         self._bone_weight = bone_weight
+        self._rare_class_weight = rare_class_weight
+        self._classes = scaling.classes or 0
+        self._centre = recipe.data.neighbours
         self._feature_weight = feature_weight
         bone_hu = np.array([TISSUES["bone"][0]])
         self._bone = float(make_scaling(recipe.data.target_scaling).apply(bone_hu)[0])
@@ -104,7 +118,7 @@ class Regression(Method):
         self._schedules.apply(progress)
         target = batch["target"]
         prediction = self.networks["generator"](batch["input"])
-        losses = {self._loss_name: self._loss(prediction, target, self._weight(target, batch["mask"]))}
+        losses = {self._loss_name: self._loss(prediction, target, self._weight(batch))}
         loss = losses[self._loss_name]
         if self._feature_weight:
             shown = (air_outside(image, batch["mask"], self.body_only) for image in (prediction, target))
@@ -113,12 +127,17 @@ class Regression(Method):
         update("generator", loss)
         return {name: value.detach() for name, value in losses.items()}
 
-    def _weight(self, target: Tensor, mask: Tensor) -> Tensor | None:
-        weight = mask.to(target.dtype) if self.body_only else None
-        if self._bone_weight == 1:
-            return weight
-        bone = torch.where(target >= self._bone, self._bone_weight, 1.0)
-        return bone if weight is None else weight * bone
+    def _weight(self, batch: Batch) -> Tensor | None:
+        target = batch["target"]
+        weight = batch["mask"].to(target.dtype) if self.body_only else None
+        if self._bone_weight != 1:
+            bone = torch.where(target >= self._bone, self._bone_weight, 1.0)
+            weight = bone if weight is None else weight * bone
+        if self._rare_class_weight != 1:
+            labels = batch["input"][:, self._centre : self._centre + 1]
+            rare = rare_class_weight(labels, weight, self._classes, self._rare_class_weight).to(target.dtype)
+            weight = rare if weight is None else weight * rare
+        return weight
 
 
 def feature_error(network: nn.Module, prediction: Tensor, target: Tensor) -> Tensor:
