@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import slicer
 
@@ -33,17 +33,17 @@ def diverging_colours() -> slicer.vtkMRMLColorTableNode:
         return (*_between(_WARM if share > 0 else _COLD, abs(share)), opacity)
 
     places = [2 * place / (_COLOURS - 1) - 1 for place in range(_COLOURS)]
-    return _table(_ATTRIBUTE, "Difference, blue to red", {f"{share:+.2f}": colour(share) for share in places})
+    return _table(_ATTRIBUTE, "Difference, blue to red", [(f"{share:+.2f}", colour(share)) for share in places])
 
 
 def gamma_colours() -> slicer.vtkMRMLColorTableNode:
     """Return the scene's colours of gamma, greens to 1 and from there yellow to red, made where there are none."""
     count = _COLOURS + 1  # an even number: the step lies in the middle
     gammas = [MOST_GAMMA * (place + 0.5) / count for place in range(count)]
-    colours = {
-        f"{gamma:.3f}": (*_between(_PASSING if gamma < 1 else _FAILING, gamma if gamma < 1 else gamma - 1), 1.0)
+    colours = [
+        (f"{gamma:.3f}", (*_between(_PASSING if gamma < 1 else _FAILING, gamma if gamma < 1 else gamma - 1), 1.0))
         for gamma in gammas
-    }
+    ]
     return _table(_GAMMA, "Gamma, passing to 1", colours)
 
 
@@ -76,7 +76,7 @@ def show_as_gamma(node: slicer.vtkMRMLScalarVolumeNode, criterion: str) -> None:
         scale.SetTitleText(f"gamma, {criterion}")
 
 
-def _table(attribute: str, name: str, colours: Mapping[str, tuple[float, ...]]) -> slicer.vtkMRMLColorTableNode:
+def _table(attribute: str, name: str, colours: Sequence[tuple[str, tuple[float, ...]]]) -> slicer.vtkMRMLColorTableNode:
     """Return the colour table that has an attribute, or a new one; it is saved with the scene."""
     for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode"):
         if node.GetAttribute(attribute):
@@ -88,7 +88,7 @@ def _table(attribute: str, name: str, colours: Mapping[str, tuple[float, ...]]) 
         node.SetTypeToUser()
         node.HideFromEditorsOff()
         node.SetNumberOfColors(len(colours))
-        for place, (title, colour) in enumerate(colours.items()):
+        for place, (title, colour) in enumerate(colours):
             node.SetColor(place, title, *colour)
     finally:
         node.EndModify(state)
