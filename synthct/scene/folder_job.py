@@ -6,7 +6,7 @@ It goes on when Slicer is closed, and is found again as soon as its folder is ch
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,11 @@ class FolderJob:
     start
         Called when the user wants to begin: calls `begin`, or raises `UserError`.
     made
-        Called with a job that is done; returns what to say of it, as HTML.
+        Called with a job that is done; returns what to say of it, as HTML, or raises `UserError`.
     changed
         Called without arguments when a job began, is ending or has ended.
+    kept
+        What to say of cancelling: what stays.
     """
 
     def __init__(
@@ -57,9 +59,11 @@ class FolderJob:
         start: Callable[[], None],
         made: Callable[[Job], str],
         changed: Callable[[], None],
+        kept: str = "What is finished stays.",
     ) -> None:
         self._button, self._bar, self._label, self._title = button, bar, label, title
         self._session, self._start, self._made, self._changed = session, start, made, changed
+        self._kept = _(kept)
         self._following = Following(self._on_end, self._on_look)
         button.connect("clicked(bool)", self._on_button)
         self.say("")
@@ -75,12 +79,12 @@ class FolderJob:
         if earlier is not None and not earlier.finished:
             self._following.follow(earlier)
 
-    def begin(self, verb: str, options: Mapping[str, Any], results: int = 1) -> None:
-        """Start ``synthct VERB`` in the folder that its options name as output; errors as :meth:`Job.start`."""
+    def begin(self, verb: str, options: Mapping[str, Any], results: int = 1, words: Sequence[str] = ()) -> None:
+        """Start ``synthct VERB`` in the folder that its options name as output; the rest as :meth:`Job.start`."""
         self._session.release_device()
         folder = Path(options["output"]) / JOB
         (folder / "events.jsonl").unlink(missing_ok=True)  # of the job that was interrupted
-        self._following.follow(Job.start(verb, options, folder, results=results))
+        self._following.follow(Job.start(verb, options, folder, words=words, results=results))
         self._show_progress(None, _("Starting"))
         self._changed()
 
@@ -107,13 +111,12 @@ class FolderJob:
         """Look no more: the window closes."""
         self._following.leave()
 
-    def show_button(self, name: str, lacking: str) -> None:
-        """Show what the button does, or in its tool tip what it lacks."""
+    def show_button(self, name: str, lacking: str, what: str) -> None:
+        """Show what the button is called, and in its tool tip what it lacks, or what it does."""
         job = self.job
         self._button.text = _("Cancel") if job is not None else name
         self._button.enabled = job.state != "cancelling" if job is not None else not lacking
-        begin = lacking or _("Fill the folder, by a process that goes on when Slicer is closed.")
-        self._button.toolTip = _("End the work; what is finished stays.") if job is not None else begin
+        self._button.toolTip = _("End the work.") + " " + self._kept if job is not None else lacking or what
         self._bar.setVisible(job is not None)
 
     def say(self, text: str) -> None:
@@ -147,10 +150,12 @@ class FolderJob:
         self._label.setVisible(True)
 
     def _on_end(self, job: Job) -> None:
-        if job.error is not None:
-            text = error_html(job_error(job.error, {}))
-        else:
-            text = self._made(job) if job.state == "done" else _("Cancelled. What is finished stays.")
+        try:
+            if job.error is not None:
+                raise job_error(job.error, {})
+            text = self._made(job) if job.state == "done" else _("Cancelled.") + " " + self._kept
+        except UserError as error:
+            text = error_html(error)
         warnings = [html.escape(warning) for warning in job.warnings[-_MOST_WARNINGS:]]
         self.say("<br>".join([text, *(f"<span style='color:#b9770e'>{warning}</span>" for warning in warnings)]))
         self._changed()

@@ -134,7 +134,8 @@ class DataSetSection:
     def _show(self) -> None:
         found, running = self._found, self.job is not None
         interrupted = found is not None and not found.complete and bool(found.volumes)
-        self._work.show_button(_("Resume") if interrupted else _("Start"), self._lacking())
+        what = _("Make the volumes that are missing in the folder; the work goes on when Slicer is closed.")
+        self._work.show_button(_("Resume") if interrupted else _("Start"), self._lacking(), what)
         self.ui.folderTextLabel.setVisible(not running and bool(self.ui.folderTextLabel.text))
         self.ui.outputPathEdit.enabled = not running
         names = list(found.volumes) if found is not None else []

@@ -16,14 +16,12 @@ from slicer.i18n import tr as _
 from synthct.errors import UserError
 from synthct.scene import packages
 from synthct.scene.cards import error_html
-from synthct.scene.exchange import job_error
-from synthct.scene.following import Following
+from synthct.scene.folder_job import FolderJob
 from synthct.scene.generation.folder import GeneratedFolder
 from synthct.scene.generation.latent_preview import LatentPreview
 from synthct.scene.generation.latent_sequence import load_sequence
 from synthct.scene.generation.pair_nodes import is_shown, put_pair, show_pair
 from synthct.scene.jobs import Job
-from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 
 NAME = "Between seeds"
@@ -63,23 +61,24 @@ class LatentSection:
         self._choices = choices
         self._owner: Any = None  # the parameter node of this scene, also while another module is shown
         self._ends = ["", ""]  # of the sequence that is made
+        self._folder: Path | None = None  # that it is made in
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("latent_section.ui")))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         button.layout().addWidget(self.widget)
         self.preview = LatentPreview(session, self._on_pair, self._on_preview)
-        self._following = Following(self._on_end, self._on_look)
+        widgets = (self.ui.sequenceButton, self.ui.latentProgressBar, self.ui.latentStatusLabel)
+        kept = "The scene is as it was."
+        self._work = FolderJob(*widgets, _TITLE, session, self._start, self._received, self._on_change, kept)
         self.ui.placeSlider.connect("valueChanged(int)", self._on_place)
         for box in (self.ui.seedASpinBox, self.ui.seedBSpinBox):
             box.connect("valueChanged(int)", self._on_seed)
         self.ui.previewButton.connect("clicked(bool)", self._on_preview_button)
-        self.ui.sequenceButton.connect("clicked(bool)", self._on_sequence)
         self.ui.latentProgressBar.setVisible(False)
-        self.ui.latentStatusLabel.setVisible(False)
 
     @property
     def job(self) -> Job | None:
         """What makes the sequence, or None."""
-        return self._following.job
+        return self._work.job
 
     def update(self) -> None:
         """Show what can be pressed, and why not."""
@@ -94,9 +93,7 @@ class LatentSection:
         ui.previewButton.text = _("Cancel") if busy else _("Preview")
         ui.previewButton.enabled = busy or (job is None and not lacking)
         ui.previewButton.toolTip = lacking or _("Make the pair at this place and show it.")
-        ui.sequenceButton.text = _("Cancel") if job is not None else _("Make sequence")
-        ui.sequenceButton.enabled = job.state != "cancelling" if job is not None else not lacking
-        ui.sequenceButton.toolTip = lacking or _("Load the pairs from A to B as a sequence.")
+        self._work.show_button(_("Make sequence"), lacking, _("Load the pairs from A to B as a sequence."))
         ui.latentProgressBar.setVisible(busy or job is not None)
 
     def follow(self) -> None:
@@ -109,14 +106,14 @@ class LatentSection:
         """Let go of everything that belongs to the scene."""
         self._owner = None
         self.preview.drop()
-        if self.job is not None:
-            self.job.cancel()
-        self._say("")
+        self._work.cancel()
+        self._work.say("")
 
     def close(self) -> None:
         """End what runs: the window closes."""
         self.preview.close()
-        self._following.cancel()
+        self._work.cancel()
+        self._work.close()
 
     def _on_place(self, _value: int = 0) -> None:
         self.ui.placeTextLabel.text = f"{self.ui.placeSlider.value} %"
@@ -129,15 +126,14 @@ class LatentSection:
     def _on_preview_button(self, _clicked: bool = False) -> None:
         if self.preview.busy:
             self.preview.drop()
-            return
-        try:
-            if not packages.ensure(_TITLE):
-                self._say(_("Nothing was installed, nothing was made."))
-                return
-        except UserError as error:
-            self._say_error(error)
-            return
-        self._ask()
+        else:
+            self._work.attempt(self._ensure_and_ask)
+
+    def _ensure_and_ask(self) -> None:
+        if packages.ensure(_TITLE):
+            self._ask()
+        else:
+            self._work.say(_("Nothing was installed, nothing was made."))
 
     def _ask(self) -> None:
         """Have the pair under the slider made; what cannot be made is said, but not by a dialog for each movement."""
@@ -161,11 +157,11 @@ class LatentSection:
             }
             self.preview.ask(options)
         except UserError as error:
-            self._say(error_html(error))
+            self._work.say(error_html(error))
 
     def _on_preview(self, error: UserError | None) -> None:
         if error is not None:
-            self._say(error_html(error))
+            self._work.say(error_html(error))
         elif self.preview.busy:
             self.ui.latentProgressBar.setRange(0, 0)
         self.update()
@@ -182,71 +178,31 @@ class LatentSection:
         if before is None or not is_shown(volume) or size != tuple(image.GetSize()):
             show_pair(volume)
         node.pairsPreview = volume
-        self._say(html.escape(_("Between the seeds {seeds}, at {place}.").format(seeds=seeds, place=place)))
+        self._work.say(html.escape(_("Between the seeds {seeds}, at {place}.").format(seeds=seeds, place=place)))
 
-    def _on_sequence(self, _clicked: bool = False) -> None:
-        if self.job is not None:
-            self.job.cancel()
-            self.update()
-            return
-        try:
-            self._choices()
-            if not packages.ensure(_TITLE):
-                self._say(_("Nothing was installed, nothing was made."))
-                return
-        except UserError as error:
-            self._say_error(error)
-            return
-        self.preview.after(self._start_sequence)
+    def _start(self) -> None:
+        self._choices()
+        self.preview.after(lambda: self._work.attempt(self._begin))
 
-    def _start_sequence(self) -> None:
-        ends = [str(int(box.value)) for box in (self.ui.seedASpinBox, self.ui.seedBSpinBox)]
-        try:
-            self._session.release_device()
-            folder = self._session.new_folder()
-            options = {**self._choices(), "steps": int(self.ui.stepsSpinBox.value), "output": folder / "pairs"}
-            self._ends = ends
-            self._following.follow(Job.start("generate", options, folder / "job", words=["--interpolate", *ends]))
-        except (UserError, OSError) as error:
-            self._say_error(error if isinstance(error, UserError) else UserError(f"{error}.", todo="Free space."))
-            return
-        self.ui.latentStatusLabel.setVisible(True)
-        show_progress(self.ui.latentProgressBar, self.ui.latentStatusLabel, None, _("Starting"))
+    def _begin(self) -> None:
+        self._ends = [str(int(box.value)) for box in (self.ui.seedASpinBox, self.ui.seedBSpinBox)]
+        self._folder = self._session.new_folder()
+        options = {**self._choices(), "steps": int(self.ui.stepsSpinBox.value), "output": self._folder}
+        self._work.begin("generate", options, words=["--interpolate", *self._ends])
+
+    def _on_change(self) -> None:
+        if self.job is None and self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
         self.update()
 
-    def _on_look(self, job: Job) -> None:
-        cancelling = job.state == "cancelling"
-        waiting = _("Cancelling") if cancelling else _("Starting")
-        event = None if cancelling else job.progress
-        show_progress(self.ui.latentProgressBar, self.ui.latentStatusLabel, event, waiting)
-
-    def _on_end(self, job: Job) -> None:
-        try:
-            self._receive(job)
-        except UserError as error:
-            self._say_error(error)
-        shutil.rmtree(job.folder.parent, ignore_errors=True)
-        self.update()
-
-    def _receive(self, job: Job) -> None:
+    def _received(self, job: Job) -> str:
         """Put the sequence into the scene, unless the scene that it was made for has gone."""
-        if job.error is not None:
-            raise job_error(job.error, {})
-        if job.result is None or self._owner is None:
-            self._say("" if self._owner is None else _("Cancelled. The scene is as it was."))
-            return
+        if self._owner is None:
+            return ""
         made = GeneratedFolder.at(Path(job.options["output"]))
         if made is None:
             raise UserError("The sequence was not found.", "Its folder is empty.", "Make it again.")
-        name = _("Seeds {a} to {b}").format(a=self._ends[0], b=self._ends[1])
-        nodes = load_sequence(made, name)
+        nodes = load_sequence(made, _("Seeds {a} to {b}").format(a=self._ends[0], b=self._ends[1]))
         names = nodes[0].GetName() if len(nodes) == 1 else f"{nodes[0].GetName()} … {nodes[-1].GetName()}"
-        self._say(_("{n} pairs are in the scene: {names}.").format(n=len(made.pairs), names=html.escape(names)))
-
-    def _say(self, text: str) -> None:
-        self.ui.latentStatusLabel.text = text
-        self.ui.latentStatusLabel.setVisible(bool(text))
-
-    def _say_error(self, error: UserError) -> None:
-        self._say(error_html(error))
-        slicer.util.errorDisplay(str(error), windowTitle=_(_TITLE))
+        return _("{n} pairs are in the scene: {names}.").format(n=len(made.pairs), names=html.escape(names))

@@ -142,7 +142,8 @@ class GenerateSection:
         ui, found, running = self.ui, self._made.found, self.job is not None
         unfinished = found is not None and bool(found.unfinished_options)
         lacking = self._lacking()
-        self._work.show_button(_("Resume") if unfinished else _("Apply"), lacking)
+        what = _("Make the pairs that are missing in the folder.")
+        self._work.show_button(_("Resume") if unfinished else _("Apply"), lacking, what)
         unfit = found is not None and self.models.card is not None and not self._made.wrong
         ui.folderTextLabel.text = " ".join(filter(None, (self._made.about, html.escape(lacking) if unfit else "")))
         for widget in (ui.folderCaptionLabel, ui.folderTextLabel):
