@@ -9,7 +9,7 @@ from chests import ball, on_grid
 
 from synthct.labels.airways import find_airways
 from synthct.labels.classes import read_class_table
-from synthct.labels.ground import Ground, Rule
+from synthct.labels.ground import FORBIDDEN, Ground, Rule
 from synthct.labels.insertion import plant_random
 from synthct.labels.label_map import label_ct
 from synthct.labels.templates import Template
@@ -89,10 +89,16 @@ def test_it_has_a_class_and_no_nodule_lies_in_it():
     array = array_of(labels)
     assert np.mean(array[airways] == 7) > 0.97 and np.mean(array[lungs] == 0) > 0.98 and not heard
     assert np.isin(array[array_of(label_ct(on_grid(hu, SPACING), read_class_table("seven"))) == 0], (0, 7)).all()
-    ground = Ground(labels, table, Rule(share=1.0))
+    ground = Ground(labels, table, Rule(share=0.8))
     assert not ground.chosen_voxels()[array == 7].any()
     planted = plant_random(ground, [Template("ball", ball(12.0), {})], 12, seed=1)
     assert len(planted) == 12 and not ((ground.labels == 5) & airways).any()
+    middle = np.argwhere(airways[40]).mean(axis=0).round().astype(int)
+    offsets = np.argwhere(np.ones((3, 3, 3))) - 1
+    assert "27 of its 27 voxels lie in the windpipe" in ground.reasons(np.array([40, *middle]), offsets)
+    assert (ground.worth[array == 7] == FORBIDDEN).all()  # though the rule would let a fifth of a nodule lie elsewhere
+    breathing = Ground(labels, table, Rule(("windpipe",), share=1.0, region_share=0.0))
+    assert breathing.chosen_voxels()[array == 7].all()  # unless that is asked for
     headless, inside, _, _ = chest(top=31)
     label_ct(on_grid(headless, SPACING), table, body=on_grid(inside.astype(np.uint8), SPACING), events=Hears())
     assert heard == ["No windpipe was found in The CT."]

@@ -108,6 +108,10 @@ class Ground:
         self.chosen = [entry.name for entry in chosen]
         self._value = np.full(256, TOLERATED, np.uint8)
         self._value[[entry.index for entry in chosen]] = GOOD
+        airways = table.of_source("airways")
+        self._airways = airways if airways not in chosen else None
+        if self._airways is not None:
+            self._value[self._airways.index] = FORBIDDEN
         self._body: np.ndarray | None = None
         if self.rule.surface_mm is not None:
             self._body = self._find_body(labels, body)
@@ -192,6 +196,9 @@ class Ground:
                 f"{1 - misses / len(voxels):.0%} of it lies on {' or '.join(self.chosen)} "
                 f"({self._others(values, good)}), and {self.rule.share:.0%} must"
             )
+        breathed = 0 if self._airways is None else int(np.count_nonzero(values == self._airways.index))
+        if self._airways is not None and breathed:
+            reasons.append(f"{breathed} of its {len(offsets)} voxels lie in the {self._airways.name}")
         taken = int(np.count_nonzero(self._near_nodules(voxels)))
         if taken:
             reasons.append(f"{taken} of its {len(offsets)} voxels overlap or touch another nodule")
