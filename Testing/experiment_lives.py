@@ -1,7 +1,7 @@
 """Run an experiment in child processes that are killed while they train, and once undisturbed: a program for the tests.
 
-``python experiment_lives.py RECIPE RUNS KILLS`` makes ``RUNS/undisturbed`` and ``RUNS/killed``. It forks before torch
-has started any thread, so that each life costs no import.
+``python experiment_lives.py RECIPE RUNS KILLS`` makes ``RUNS/undisturbed``, by two processes, and ``RUNS/killed``. It forks
+before torch has started any thread, so that each life costs no import.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from synthct.training import reporting
 reporting.SHORTEST_S = reporting.LONGEST_S = 0.0  # every iteration is told, so that a life can be ended at any
 
 
-def live(recipe: str, folder: Path) -> int:
-    """Fork a process that begins the experiment or goes on with it; return its id."""
+def live(recipe: str, folder: Path, rank: int | None = None) -> int:
+    """Fork a process that begins the experiment or goes on with it, as torchrun starts two of them; return its id."""
     pid = os.fork()
     if pid:
         return pid
+    if rank is not None:
+        os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2")
     code = 1
     try:
         code = main(["experiment", "--recipe", recipe, "--run", str(folder), "--device", "cpu", "--debug"])
@@ -48,7 +50,8 @@ def told(folder: Path) -> int:
 
 
 recipe, runs, kills = sys.argv[1], Path(sys.argv[2]), [int(number) for number in sys.argv[3].split(",")]
-assert ended(live(recipe, runs / "undisturbed")) == 0
+shared = [live(recipe, runs / "undisturbed", rank) for rank in range(2)]
+assert [ended(pid) for pid in shared] == [0, 0]
 for number, enough in enumerate(kills):
     pid = live(recipe, runs / "killed")
     while told(runs / "killed") < enough:

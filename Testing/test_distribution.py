@@ -76,6 +76,21 @@ def test_collapse_lowers_recall_and_leaves_precision():
     assert any("Some of the real variety is missing" in line for line in in_words(found))
 
 
+def test_a_precision_that_varies_much_is_called_neither_equal_nor_lower():
+    def said(mean, sd):
+        fids = {"fid": {"mean": 1.0, "sd": 0.1}, "kid": {"mean": 0.0, "sd": 0.1}}
+        same, other = {"mean": 0.95, "sd": 0.07}, {"mean": mean, "sd": sd}
+        equal = {
+            "real_against_real": {**fids, "precision": same},
+            "synthetic_against_real": {**fids, "precision": other},
+        }
+        return in_words({"scores": {}, "at_equal_numbers": {"samples": 12, **equal}})[-1]
+
+    assert said(0.94, 0.1).endswith("Synthetic samples lie where real ones lie.")
+    assert said(0.2, 0.1).endswith("Some synthetic samples look like no real one.")
+    assert said(0.5, 0.44).endswith("differs too much between the divisions to say more.")
+
+
 def test_few_samples_are_said_to_be_few_and_slices_stay_with_their_patient():
     found = compare_sets(rows(normal(3, 7)), rows(normal(3, 8)))
     assert found["at_equal_numbers"] is None and found["scores"]["precision"] is None
@@ -124,6 +139,15 @@ def test_tsne_parts_what_lies_apart_and_says_its_perplexity():
     assert near.tolist() == [True] * 30 + [False] * 30
     np.testing.assert_array_equal(places, embedding.embed(features)[0])
     assert "perplexity 2 in place of 10, which 7 samples are too few for" in embedding.embed(normal(7, 19))[1]
+
+
+def test_samples_flung_far_out_are_drawn_at_the_edge():
+    places = normal(40, 20)[:, :2]
+    assert embedding._near(places)[1] <= 2
+    places[3] = 1000, -1000
+    near, beyond = embedding._near(places)
+    assert near[3, 0] < 8 and near[3, 1] > -8 and np.array_equal(near[:3], places[:3]) and beyond >= 1
+    assert embedding.draw_embedding(places, ["real"] * 40, ["real"] * 40, "far").startswith(b"\x89PNG")
 
 
 def test_without_scikit_learn_principal_axes_are_drawn(monkeypatch):

@@ -110,6 +110,14 @@ def test_mmd_by_hand_and_in_sense():
     assert maximum_mean_discrepancy(constant, constant) == 0
 
 
+def test_kernels_of_many_samples_in_parts_are_those_of_all(monkeypatch):
+    rng = np.random.default_rng(9)
+    x, y = rng.standard_normal((31, 3)), rng.standard_normal((20, 3))
+    whole = kernel_distance(x, y), maximum_mean_discrepancy(x, y)
+    monkeypatch.setattr("synthct.evaluation.distribution.distances._ROWS", 7)
+    assert (kernel_distance(x, y), maximum_mean_discrepancy(x, y)) == pytest.approx(whole, abs=1e-12)
+
+
 def test_precision_and_recall():
     rng = np.random.default_rng(9)
     real = rng.standard_normal((300, 3))

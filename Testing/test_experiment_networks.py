@@ -13,6 +13,7 @@ from synthct.errors import UserError
 from synthct.methods.lesion_segmentation import LesionSegmentation, reversal_strength, reverse_gradient
 from synthct.networks.registry import build_network
 from synthct.networks.segmenters import bottleneck
+from synthct.synthesis import explanation
 from synthct.synthesis.explanation import explain
 from synthct.synthesis.model_file import Model
 from synthct.synthesis.segment import segment_image, segmentation_card
@@ -188,6 +189,24 @@ def test_the_map_shows_the_planted_ball(planted, method):
     assert heat[inside].mean() > 5 * abs(heat[~inside]).mean()
     index = ct.TransformPhysicalPointToIndex([-found.centre_ras[0], -found.centre_ras[1], found.centre_ras[2]])
     assert inside[tuple(reversed(index))]
+
+
+def test_occlusion_takes_fewer_windows_at_once_where_the_memory_is_too_small(planted, monkeypatch):
+    ct, _, model = planted
+    usual = sitk.GetArrayFromImage(explain(model, ct, "occlusion", torch.device("cpu"), block=6).image)
+    sizes = []
+
+    def narrow(network, patches, region):
+        sizes.append(len(patches))
+        if len(patches) > 1:
+            raise MemoryError
+        return score(network, patches, region)
+
+    score = explanation._score
+    monkeypatch.setattr(explanation, "_score", narrow)
+    found = explain(model, ct, "occlusion", torch.device("cpu"), block=6)
+    assert sizes[:4] == [1, 4, 2, 1] and set(sizes[3:]) == {1} and len(sizes) == 3 + 3**3
+    np.testing.assert_allclose(sitk.GetArrayFromImage(found.image), usual, atol=1e-6)
 
 
 def test_where_nothing_is_found_that_is_said(planted):

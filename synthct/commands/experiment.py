@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "Recipe keys are options too: --training.batch 4 --sets.real.path cohort.json. The same command started on "
-        "several machines that share FOLDER shares the work; one that was interrupted goes on."
+        "several machines that share FOLDER, or by torchrun, shares the work; one that was interrupted goes on."
     )
 
 

@@ -9,7 +9,7 @@ al. 2020) weighs features by the gradient of that number. Neither says that what
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,11 +24,13 @@ from synthct.errors import UserError
 from synthct.events import SILENT, Events
 from synthct.networks.segmenters import bottleneck
 from synthct.synthesis.model_file import Model
+from synthct.synthesis.predictor import is_out_of_memory
 from synthct.synthesis.segment import as_seen, lesion_probability
 from synthct.volumes.geometry import back_from_axial, image_from_array, resample_onto, to_axial
 
 METHODS = ("occlusion", "grad-cam")
-_BATCH = 4
+_CPU_BATCH, _GPU_BATCH = 4, 32
+"""Covered windows at once; halved where the memory is too small."""
 _AIR = -1.0
 _RAS = np.array([-1.0, -1.0, 1.0])
 
@@ -108,9 +110,8 @@ def explain(
 
 def _score(network: nn.Module, patches: Tensor, region: Tensor) -> Tensor:
     """Return, for each patch, the mean over ``region`` of the lesion's score minus the background's."""
-    scores = network(patches).float()
-    margin = scores[:, 1:] - scores[:, :1]
-    return torch.stack([each[region[0]].mean() for each in margin])
+    scores = network(patches)[:, :, region[0, 0]].float()
+    return (scores[:, 1] - scores[:, 0]).mean(dim=1)
 
 
 def _occlusion(
@@ -119,26 +120,30 @@ def _occlusion(
     size = patch.shape[2:]
     filling = float(patch.mean())
     starts = [sorted({*range(0, side - block, max(1, block // 2)), side - block}) for side in size]
-    places = list(itertools.product(*starts))
+    boxes = [tuple(slice(start, start + block) for start in place) for place in itertools.product(*starts)]
     total, count = np.zeros(size), np.zeros(size)
+    done, batch = 0, _CPU_BATCH if patch.device.type == "cpu" else _GPU_BATCH
     with torch.inference_mode():
         whole = float(_score(network, patch, region)[0])
-        for done, some in _batches(places):
-            events.progress(done, len(places), "occlusion")
+        while done < len(boxes):
+            events.progress(done, len(boxes), "occlusion")
+            some = boxes[done : done + batch]
             covered = patch.repeat(len(some), 1, 1, 1, 1)
-            boxes = [tuple(slice(start, start + block) for start in place) for place in some]
-            for number, box in enumerate(boxes):
-                covered[number, 0][box] = filling
-            for box, score in zip(boxes, _score(network, covered, region).tolist(), strict=True):
+            for window, box in zip(covered, some, strict=True):
+                window[0][box] = filling
+            try:
+                scores = _score(network, covered, region).tolist()
+            except (RuntimeError, MemoryError) as error:
+                if batch == 1 or not is_out_of_memory(error):
+                    raise
+                batch //= 2
+                continue
+            for box, score in zip(some, scores, strict=True):
                 total[box] += whole - score
                 count[box] += 1
-    events.progress(len(places), len(places), "occlusion")
+            done += len(some)
+    events.progress(len(boxes), len(boxes), "occlusion")
     return (total / count).astype(np.float32), whole
-
-
-def _batches(places: Sequence[tuple[int, ...]]) -> Iterator[tuple[int, Sequence[tuple[int, ...]]]]:
-    for start in range(0, len(places), _BATCH):
-        yield start, places[start : start + _BATCH]
 
 
 def _grad_cam(network: nn.Module, patch: Tensor, region: Tensor, layer: str | None) -> tuple[np.ndarray, float]:

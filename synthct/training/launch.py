@@ -21,7 +21,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 _BF16_CAPABILITY = (8, 0)
 
 
-def launch(device: str = "auto", precision: str = "auto") -> Fabric:
+def launch(device: str = "auto", precision: str = "auto", rank: Rank | None = None) -> Fabric:
     """Return a launched Fabric: one process on one device, or this process of those that torchrun or SLURM started.
 
     Parameters
@@ -30,6 +30,9 @@ def launch(device: str = "auto", precision: str = "auto") -> Fabric:
         ``auto``, ``cpu``, ``cuda:N``; with several processes only its kind counts, each takes its own.
     precision
         ``auto``: bf16-mixed on a GPU that has it, 16-mixed on an older one, 32-true elsewhere.
+    rank
+        Which of several processes that train together this one is; None: as torchrun or SLURM says. `Rank()`: it
+        trains alone, whoever started it.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def launch(device: str = "auto", precision: str = "auto") -> Fabric:
     if precision not in PRECISIONS:
         raise UserError(f"`training.precision` is {precision}.", f"Known: {', '.join(PRECISIONS)}.")
     chosen = choose_device(device)
-    rank = own_rank()
+    rank = rank or own_rank()
     fabric = Fabric(
         accelerator=chosen.type,
         devices=rank.local_world if rank.world > 1 or chosen.type != "cuda" else [chosen.index or 0],

@@ -7,7 +7,7 @@ on weights that are not named and must never be compared with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +157,7 @@ def kernel_distance(a: Features, b: Features, subsets: int = 1, size: int | None
     """
     first, second = _pair(a, b)
     if size is None:
-        return _unbiased(*(_cubic(x, y) for x, y in ((first, first), (second, second), (first, second))))
+        return _unbiased(_cubic, first, second)
     if not 2 <= size <= min(len(first), len(second)) or subsets < 1:
         raise ValueError(f"{subsets} subsets of {size} of {len(first)} and {len(second)} samples cannot be drawn")
     draws = np.random.default_rng(seed)
@@ -188,7 +188,7 @@ def maximum_mean_discrepancy(a: Features, b: Features, bandwidth: float | None =
     def kernel(x: Doubles, y: Doubles) -> Doubles:
         return np.exp(scale * cdist(x, y, "sqeuclidean"))
 
-    return _unbiased(kernel(first, first), kernel(second, second), kernel(first, second))
+    return _unbiased(kernel, first, second)
 
 
 def median_distance(a: Features, b: Features) -> float:
@@ -250,11 +250,21 @@ def _cubic(x: Doubles, y: Doubles) -> Doubles:
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def _unbiased(first: Doubles, second: Doubles, between: Doubles) -> float:
-    def within(kernel: Doubles) -> float:
-        return float((kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1)))
+def _unbiased(kernel: Callable[[Doubles, Doubles], Doubles], first: Doubles, second: Doubles) -> float:
+    """Return the squared MMD; of the matrices between samples a few rows are held at a time."""
 
-    return within(first) + within(second) - 2 * float(between.mean())
+    def sums(x: Doubles, y: Doubles) -> tuple[float, float]:
+        total = diagonal = 0.0
+        for start in range(0, len(x), _ROWS):
+            rows = kernel(x[start : start + _ROWS], y)
+            total, diagonal = total + float(rows.sum()), diagonal + float(np.trace(rows, offset=start))
+        return total, diagonal
+
+    def within(x: Doubles) -> float:
+        total, diagonal = sums(x, x)
+        return (total - diagonal) / (len(x) * (len(x) - 1))
+
+    return within(first) + within(second) - 2 * sums(first, second)[0] / (len(first) * len(second))
 
 
 def _pair(a: Features, b: Features) -> tuple[Doubles, Doubles]:

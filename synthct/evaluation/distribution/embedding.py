@@ -74,12 +74,13 @@ def draw_embedding(places: NDArray[np.float64], sets: Sequence[str], sources: Se
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     kinds = sorted(set(zip(sets, sources, strict=True)))
+    shown, beyond = _near(places)
     colours = {source: f"C{number % 10}" for number, source in enumerate(dict.fromkeys(kind[1] for kind in kinds))}
     for which, source in kinds:
         chosen = [pair == (which, source) for pair in zip(sets, sources, strict=True)]
         axes.scatter(
-            places[chosen, 0],
-            places[chosen, 1],
+            shown[chosen, 0],
+            shown[chosen, 1],
             s=26,
             marker=_MARKERS[which],
             color=colours[source],
@@ -88,10 +89,20 @@ def draw_embedding(places: NDArray[np.float64], sets: Sequence[str], sources: Se
             label=which if source == which else f"{which}: {source}",
         )
     axes.set(title=title, xticks=[], yticks=[])
+    if beyond:
+        axes.set_xlabel(f"{beyond} of {len(places)} samples lie farther out and are drawn at the edge", fontsize=8)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     return picture.getvalue()
+
+
+def _near(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Return places with those far out brought to the edge, and how many: a t-SNE of few samples flings some away."""
+    low, high = np.quantile(places, [0.1, 0.9], axis=0)
+    reach = 0.75 * (high - low)
+    near = np.clip(places, low - reach, high + reach)
+    return near, int((near != places).any(axis=1).sum())
 
 
 def chosen_points(count: int) -> NDArray[np.int64]:

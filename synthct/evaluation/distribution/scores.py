@@ -29,6 +29,8 @@ from synthct.evaluation.distribution.distances import (
 NEIGHBOURS = 3
 SUBSETS, SUBSET_SIZE = 100, 1000
 """Of the kernel distance's spread (Bińkowski et al. 2018); smaller where there are fewer samples."""
+_NOTABLE = 0.1
+"""A precision or recall that is so much lower is not called equal, however much it varies."""
 DRAWS = 10
 """Times that the real images are halved."""
 NOT_COMPARED = (
@@ -230,14 +232,18 @@ def _apart(same: dict[str, float], other: dict[str, float]) -> str:
 
 
 def _share(name: str, same: dict[str, dict[str, float]], other: dict[str, dict[str, float]]) -> str:
-    lower = other[name]["mean"] < same[name]["mean"] - 2 * math.hypot(same[name]["sd"], other[name]["sd"])
+    fallen = same[name]["mean"] - other[name]["mean"]
+    lower = fallen > 2 * math.hypot(same[name]["sd"], other[name]["sd"])
+    values = f"{name.capitalize()} {_plain(other[name])}, real against real {_plain(same[name])}."
+    if not lower and fallen > _NOTABLE:
+        return f"{values} It is lower, but differs too much between the divisions to say more."
     meaning = {
         ("precision", True): "Some synthetic samples look like no real one.",
         ("precision", False): "Synthetic samples lie where real ones lie.",
         ("recall", True): "Some of the real variety is missing, as with mode collapse.",
         ("recall", False): "The variety of the real samples is there.",
     }[name, lower]
-    return f"{name.capitalize()} {_plain(other[name])}, real against real {_plain(same[name])}. {meaning}"
+    return f"{values} {meaning}"
 
 
 def _told(scores: dict[str, Any]) -> str:

@@ -34,7 +34,9 @@ from synthct.locks import Claim, turn
 from synthct.studies.segmentation.cases import Cases, FoldCases, LesionCase, chosen, find_cases, in_folds, with_counts
 from synthct.studies.segmentation.leaks import refuse_leaks
 from synthct.studies.segmentation.recipe import Arm, Count, ExperimentRecipe
+from synthct.synthesis.cohort_synthesis import own_device
 from synthct.synthesis.device import choose_device
+from synthct.synthesis.rank import own_rank
 from synthct.synthesis.segment import load_segmenter, segment_image
 from synthct.training.segmentation.loop import Adaptation, train_segmenter
 from synthct.training.segmentation.settings import SegmentationTraining
@@ -60,7 +62,7 @@ class Experiment:
     folder
         New, or begun with the same recipe.
     device
-        ``auto``, ``cpu``, ``cuda:N``.
+        ``auto``, ``cpu``, ``cuda:N``; of several processes that torchrun or srun started each takes the next GPU.
 
     Raises
     ------
@@ -71,8 +73,8 @@ class Experiment:
     def __init__(
         self, recipe: ExperimentRecipe, root: Path, folder: Path, device: str = "auto", events: Events = SILENT
     ) -> None:
-        choose_device(device)  # refused before hours of preparation
-        self.recipe, self.folder, self._device, self._events = recipe, folder, device, events
+        self.recipe, self.folder, self._events = recipe, folder, events
+        self._device = str(own_device(device, own_rank()))  # refused before hours of preparation
         self.cases = find_cases(recipe, root, events)
         self.plan = {arm.name: planned(arm, self.cases, recipe) for arm in recipe.all_arms}
         with turn(folder / ".beginning"):  # machines that start at once

@@ -20,7 +20,7 @@ from synthct.events import SILENT, Events
 from synthct.methods.lesion_segmentation import CLASSES, LesionSegmentation
 from synthct.synthesis.model_file import load_model, save_model
 from synthct.synthesis.predictor import is_out_of_memory
-from synthct.synthesis.rank import own_rank
+from synthct.synthesis.rank import Rank
 from synthct.synthesis.segment import lesion_probability, segmentation_card
 from synthct.training.checkpoint import read_summary
 from synthct.training.curves import Curves
@@ -79,18 +79,12 @@ def train_segmenter(
     Cancelled
         SIGINT or SIGTERM; the same call goes on.
     """
-    if own_rank().world > 1:
-        raise UserError(
-            "A segmentation network is trained by one process.",
-            "torchrun or srun has started several.",
-            "Start single processes with the same command: they share arms and folds.",
-        )
     if not training:
         raise UserError(f"There is no case to train {name} on.", todo="Correct the recipe's arms.")
     run = RunFolder(folder)
     own = run.events(events)
     try:
-        fabric = launch(device, settings.precision)
+        fabric = launch(device, settings.precision, Rank())
         loop = _Loop(run, name, settings, training, validation, seed, fabric, initial, adaptation, own)
         with Interrupt() as interrupt:
             loop.train(interrupt)
