@@ -88,6 +88,7 @@ def test_a_pair_is_judged_shown_saved_and_loaded(slicer_host, window, tmp_path):
     counted = 10 ** slicer.util.arrayFromVolume(node.pairHistogram).astype(float) - 1
     assert round(counted.sum()) == reference.size
 
+    assert "Anna Ä sCT against Anna Ä CT" in ui.judgedLabel.text
     page = node.pairReport.GetText()
     assert parts["synthetic"].GetName() in page and str(slicer.app.temporaryPath) not in page
     slicer_host.answer("Save the report", str(tmp_path / "Bericht.html"))

@@ -68,7 +68,7 @@ def test_a_table_of_scores_is_tested(slicer_host, window, scores, tmp_path):
     assert float(groups["real"]["mean"]) == pytest.approx(np.mean(values["real"]))
     assert ui.testsTable.rowCount == 2 and "Holm" in ui.testsTable.horizontalHeaderItem(4).toolTip()
     assert ui.testsTable.horizontalHeaderItem(7).text() == "p (equal)"
-    assert "2 comparisons with <b>real</b>" in ui.statusLabel.text
+    assert "Against <b>real</b>" in ui.statusLabel.text
 
     slicer.util.saveScene(str(tmp_path / "Szene.mrb"))
     slicer_host.close_scene()

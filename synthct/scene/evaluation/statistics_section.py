@@ -201,7 +201,7 @@ class EvaluationStatisticsSection:
         parameters.statisticsGroups = take_groups(content, parameters.statisticsGroups, "Groups")
         parameters.statisticsTests = take_tests(content, parameters.statisticsTests, f"Groups against {against}")
         tested = len(content["comparisons"])
-        text = _("{tested} comparisons with <b>{baseline}</b>, p corrected after Holm for their number.")
+        text = _("Against <b>{baseline}</b>; p corrected after Holm, comparisons: {tested}.")
         return text.format(tested=tested, baseline=html.escape(against))
 
 

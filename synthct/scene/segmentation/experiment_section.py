@@ -115,6 +115,7 @@ class ExperimentSection:
         before = run.state
         run.poll()
         if run.state != before:
+            self._said = ""
             self._timer.start(self._pace())
         self._show()
 
