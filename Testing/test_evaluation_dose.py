@@ -1,6 +1,8 @@
 """Doses read from DICOM, gamma against closed forms, dose-volume numbers by hand, and the command."""
 
+import copy
 import csv
+import html
 import json
 import math
 import subprocess
@@ -13,10 +15,12 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from synthct.__main__ import main
 from synthct.errors import UserError
 from synthct.evaluation.dose.gamma import gamma
 from synthct.evaluation.dose.scores import dose_metrics, dose_volume, structure_doses
 from synthct.volumes.dose import read_dose
+from synthct.volumes.geometry import resample_onto
 from synthct.volumes.segments import read_segments
 
 FRAME = "1.2.826.0.1.3680043.8.498.1"
@@ -176,8 +180,8 @@ def test_a_structure_beyond_the_dose_is_refused_and_one_at_its_edge_is_cut():
     mask = np.zeros((10, 10, 10), np.uint8)
     mask[2:4, 2:4, :] = 1
     half_out = sitk.Cast(image(mask, origin=(10, 0, 0)), sitk.sitkUInt8)
-    first, _, volume = structure_doses(dose, dose, half_out, "cord")
-    assert len(first) == 20 and volume == pytest.approx(20 * 0.008)
+    found = structure_doses(dose, dose, half_out, "cord")
+    assert len(found.reference) == 20 and found.volume_ml == pytest.approx(20 * 0.008) and found.covered == 0.5
     with pytest.raises(UserError, match="cord lies beyond"):
         structure_doses(dose, dose, sitk.Cast(image(mask, origin=(100, 0, 0)), sitk.sitkUInt8), "cord")
     with pytest.raises(UserError, match="cord is empty"):
@@ -210,8 +214,8 @@ def test_segments_keep_their_names_and_may_overlap(tmp_path):
         read_segments(tmp_path / "empty.nrrd")
 
 
-def structure_set(path, frame=FRAME):
-    """A square "target" of 24 × 24 mm on the dose's slices 4 to 8."""
+def structure_set(path, frame=FRAME, far=False):
+    """A square "target" of 24 × 24 mm on the dose's slices 4 to 8; ``far``: and one a metre beside it."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -234,6 +238,13 @@ def structure_set(path, frame=FRAME):
     reference.FrameOfReferenceUID = frame
     data.ReferencedFrameOfReferenceSequence = [reference]
     data.StructureSetROISequence, data.ROIContourSequence = [region], [drawn]
+    if far:
+        region, drawn = copy.deepcopy(region), copy.deepcopy(drawn)
+        region.ROINumber, region.ROIName, drawn.ReferencedROINumber = 2, "far", 2
+        for contour in drawn.ContourSequence:
+            contour.ContourData = [v + 1000 * (place % 3 == 0) for place, v in enumerate(contour.ContourData)]
+        data.StructureSetROISequence.append(region)
+        data.ROIContourSequence.append(drawn)
     data.save_as(path, enforce_file_format=True)
     return path
 
@@ -245,7 +256,7 @@ def test_the_command_from_dicom_to_numbers(tmp_path):
     out = tmp_path / "out"
     words = ["dose", "--reference", first, "--evaluated", second, "--structures", structures]
     words += ["--output", out / "dose.json", "--dvh", out / "dvh.csv", "--picture", out / "dvh.png"]
-    words += ["--difference", out / "d.nrrd", "--gamma-map", out / "g.nrrd"]
+    words += ["--difference", out / "d.nrrd", "--gamma-map", out / "g.nrrd", "--report", out / "page.html"]
     done = synthct(words)
     assert done.returncode == 0, done.stderr
     content = json.loads((out / "dose.json").read_text())
@@ -263,8 +274,41 @@ def test_the_command_from_dicom_to_numbers(tmp_path):
     assert change == pytest.approx(0.02 * blob(), abs=1e-4)
     assert np.isnan(sitk.GetArrayFromImage(sitk.ReadImage(str(out / "g.nrrd")))).any()
     assert (out / "dvh.png").stat().st_size > 10_000
+    page = html.unescape((out / "page.html").read_text())
+    assert page.count("data:image/png;base64,") == 2 and "http" not in page and "<script" not in page
+    assert (
+        "1%/1mm" in page and "target" in page and content["definitions"]["gamma"] in page and content["version"] in page
+    )
     again = synthct(words)
     assert again.returncode == 2 and "--overwrite" in again.stderr
+
+
+def test_what_lies_beyond_a_dose_is_left_out_and_said(tmp_path, capsys):
+    first, second = rtdose(tmp_path / "a.dcm", blob()), rtdose(tmp_path / "b.dcm", 1.01 * blob()[:, :, :9])
+    turned = image(np.ones((12, 20, 16)), origin=(-20, -30, 100))
+    turned.SetDirection((0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1))
+    dose = read_dose(first).image
+    reached = sitk.GetArrayFromImage(resample_onto(turned, dose, "nearest", 0)) > 0
+    judged = np.isfinite(gamma(dose, resample_onto(dose, turned, "linear", 0.0), 10, 1, 30).map)
+    assert 0 < judged.sum() < (blob() >= 18).sum() and not judged[~reached].any()
+    structures = structure_set(tmp_path / "rs.dcm", far=True)
+    words = ["dose", "--reference", first, "--evaluated", second, "--structures", structures]
+    words += ["--criterion", "5", "1", "--output", tmp_path / "o.json"]
+    assert main([str(word) for word in words]) == 0
+    content = json.loads((tmp_path / "o.json").read_text())
+    notes = " ".join(content["notes"])
+    assert "The structure far is left out" in notes and "of it lies within both dose grids" in notes
+    assert (
+        list(content["structures"]) == ["target"]
+        and 0 < content["covered"] < 1
+        and "The evaluated dose covers" in notes
+    )
+    high = blob() >= 6
+    assert content["covered"] == pytest.approx(high[:, :, :9].sum() / high.sum())
+    assert content["gamma"]["5%/1mm"]["voxels"] == high[:, :, :9].sum()
+    assert content["mean_difference_gy"] == pytest.approx(0.01 * blob()[:, :, :9][high[:, :, :9]].mean(), rel=1e-3)
+    assert main([*map(str, words[:-1]), str(tmp_path / "p.json"), "--only", "far"]) == 2
+    assert "far has no voxel" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -274,6 +318,7 @@ def test_the_command_from_dicom_to_numbers(tmp_path):
         ({"PatientID": "P2"}, [], "different patients"),
         ({"DoseSummationType": "BEAM"}, [], "dose of a PLAN"),
         ({}, ["--dvh", "x.csv"], "need --structures"),
+        ({"DoseUnits": None}, [], "None is said"),
         ({}, ["--criterion", "0", "2"], "--criterion 0 2 is none"),
     ],
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthct.errors import UserError
 from synthct.events import Events
-from synthct.whole_file import require_writable
+from synthct.whole_file import require_writable, write_whole
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+    from synthct.evaluation.dose.scores import StructureDoses
     from synthct.volumes.dose import Dose
 
 
@@ -48,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, type=Path, metavar="JSON", help="where to write the numbers")
     parser.add_argument("--dvh", type=Path, metavar="CSV", help="write the dose-volume histograms")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw them")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write a page with tables, pictures, definitions")
     parser.add_argument("--difference", type=Path, metavar="IMAGE", help="write evaluated − reference in Gy")
     parser.add_argument("--gamma-map", type=Path, metavar="IMAGE", help="write the gamma of the first criterion")
     parser.add_argument(
@@ -59,7 +61,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, events: Events) -> None:
     import SimpleITK as sitk
 
+    from synthct import __version__
     from synthct.evaluation.dose.gamma import CRITERIA, gamma
+    from synthct.evaluation.dose.plot import dose_slices_picture, dose_volumes_csv, dose_volumes_picture
+    from synthct.evaluation.dose.report import dose_page
     from synthct.evaluation.dose.scores import DEFINITIONS, difference_scores
     from synthct.evaluation.plain_values import write_json
     from synthct.volumes.dose import read_dose
@@ -71,7 +76,9 @@ def run(options: argparse.Namespace, events: Events) -> None:
     evaluated = read_dose(options.evaluated, options.unit)
     notes = _require_alike(reference, evaluated, options.other_patient)
     highest = options.normalisation or float(sitk.GetArrayViewFromImage(reference.image).max())
-    structures = list(_structures(options, reference, events)) if options.structures else []
+    structures = dict(_structures(options, reference, evaluated, notes, events)) if options.structures else {}
+    if options.structures and not structures:
+        raise UserError(f"No structure of {options.structures} can be used.", " ".join(notes), "Give others.")
     scores, difference = difference_scores(reference.image, evaluated.image, highest, options.threshold)
     criteria = options.criterion or CRITERIA
     found = []
@@ -80,8 +87,14 @@ def run(options: argparse.Namespace, events: Events) -> None:
         found.append(
             gamma(reference.image, evaluated.image, percent, distance, options.threshold, highest, options.local)
         )
-    doses, curves, table = _dose_volumes(reference, evaluated, structures, highest)
+    doses, curves, table = _dose_volumes(structures, highest)
+    if scores["covered"] < 1:
+        notes.append(
+            f"The evaluated dose covers {scores['covered']:.1%} of what is to be judged: differences and gamma are of "
+            "that alone."
+        )
     content = {
+        "files": {name: str(getattr(options, name) or "none") for name in ("reference", "evaluated", "structures")},
         "normalisation_gy": highest,
         "threshold_percent": options.threshold,
         "gamma": {
@@ -92,13 +105,21 @@ def run(options: argparse.Namespace, events: Events) -> None:
         "structures": table,
         "notes": notes,
         "definitions": DEFINITIONS,
+        "version": __version__,
     }
     write_json(content, options.output)
     if options.difference:
         write_image(difference, options.difference, options.overwrite)
     if options.gamma_map:
         write_image(image_from_array(found[0].map, reference.image), options.gamma_map, options.overwrite)
-    _write_curves(options, doses, curves)
+    volumes = dose_volumes_picture(doses, curves) if curves else None
+    if options.dvh:
+        write_whole(options.dvh, dose_volumes_csv(doses, curves))
+    if options.picture and volumes is not None:
+        write_whole(options.picture, volumes)
+    if options.report:
+        slices = dose_slices_picture(reference.image, difference, found[0])
+        write_whole(options.report, dose_page(content, slices, volumes))
     for note in notes:
         events.warning(note)
     events.result(output=str(options.output), gamma={each.name: each.pass_percent for each in found})
@@ -110,8 +131,8 @@ def run(options: argparse.Namespace, events: Events) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    outputs = (options.output, options.dvh, options.picture, options.difference, options.gamma_map)
-    require_writable(*outputs, overwrite=options.overwrite)
+    maps = (options.difference, options.gamma_map)
+    require_writable(options.output, options.dvh, options.picture, options.report, *maps, overwrite=options.overwrite)
     if (options.dvh or options.picture) and not options.structures:
         raise UserError("--dvh and --picture need --structures.", todo="Say whose dose-volume histograms.")
     for name in ("normalisation", "threshold"):
@@ -145,22 +166,51 @@ def _require_alike(reference: Dose, evaluated: Dose, other_patient: bool) -> lis
     return notes
 
 
-def _structures(options: argparse.Namespace, reference: Dose, events: Events) -> Iterator[tuple[str, sitk.Image]]:
+def _structures(
+    options: argparse.Namespace, reference: Dose, evaluated: Dose, notes: list[str], events: Events
+) -> Iterator[tuple[str, StructureDoses]]:
+    """Yield what each structure receives; one that cannot be used is left out with a note, refused if asked for."""
+    from synthct.evaluation.dose.scores import structure_doses
+
+    for name, drawn in _masks(options, reference, notes, events):
+        try:
+            found = structure_doses(reference.image, evaluated.image, drawn(), name)
+        except UserError as error:
+            if options.only:
+                raise
+            notes.append(f"The structure {name} is left out. {error.what} {error.why}".rstrip())
+            continue
+        if found.covered < 1:
+            notes.append(f"{name}: {found.covered:.1%} of it lies within both dose grids; the rest is left out.")
+        yield name, found
+
+
+def _masks(
+    options: argparse.Namespace, reference: Dose, notes: list[str], events: Events
+) -> Iterator[tuple[str, Callable[[], sitk.Image]]]:
+    """Yield each structure's name and what draws it, one by one: structures overlap."""
+    from synthct.evaluation.one_patient import require_one_patient
     from synthct.labels.dicom_masks import check_frame, masks_of, open_source
+    from synthct.volumes.dicom import header_values
     from synthct.volumes.geometry import grid_of
     from synthct.volumes.read import read_image
     from synthct.volumes.segments import read_segments
 
-    if options.structures.suffix.lower() == ".dcm" or not options.structures.suffix:
-        source = open_source(options.structures)
+    path = options.structures
+    if path.suffix.lower() == ".dcm" or not path.suffix:
+        source = open_source(path)
+        (patient,) = header_values(path, "PatientID")
+        notes.extend(
+            require_one_patient((reference.name, str(path)), (reference.patient_id, patient), options.other_patient)
+        )
         check_frame(source, reference.frame_uid, events)
         grid = grid_of(read_image(options.ct)) if options.ct else grid_of(reference.image)
         for name in _chosen(options, source.regions):
-            yield name, masks_of(source, grid, [name], events)[0]  # one by one: structures overlap
+            yield name, lambda name=name: masks_of(source, grid, [name], events)[0]  # type: ignore[misc]
     else:
-        segments = read_segments(options.structures)
+        segments = read_segments(path)
         for name in _chosen(options, segments.names):
-            yield name, segments[name]
+            yield name, lambda name=name: segments[name]  # type: ignore[misc]
 
 
 def _chosen(options: argparse.Namespace, names: tuple[str, ...]) -> list[str]:
@@ -173,27 +223,25 @@ def _chosen(options: argparse.Namespace, names: tuple[str, ...]) -> list[str]:
 
 
 def _dose_volumes(
-    reference: Dose, evaluated: Dose, structures: list[tuple[str, sitk.Image]], highest: float
+    structures: Mapping[str, StructureDoses], highest: float
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     import numpy as np
 
-    from synthct.evaluation.dose.scores import BINS, compared, dose_metrics, dose_volume, structure_doses
+    from synthct.evaluation.dose.scores import BINS, compared, dose_metrics, dose_volume
 
-    pairs = {name: structure_doses(reference.image, evaluated.image, mask, name) for name, mask in structures}
-    most = max([float(max(first.max(), second.max())) for first, second, _ in pairs.values()], default=highest)
+    most = max(
+        [float(max(each.reference.max(), each.evaluated.max())) for each in structures.values()], default=highest
+    )
     doses = np.linspace(0, most, BINS + 1)
-    curves = {name: (dose_volume(a, doses), dose_volume(b, doses)) for name, (a, b, _) in pairs.items()}
+    curves = {
+        name: (dose_volume(each.reference, doses), dose_volume(each.evaluated, doses))
+        for name, each in structures.items()
+    }
     table = {
-        name: {**compared(dose_metrics(first), dose_metrics(second), highest), "volume_ml": volume}
-        for name, (first, second, volume) in pairs.items()
+        name: {
+            **compared(dose_metrics(each.reference), dose_metrics(each.evaluated), highest),
+            "volume_ml": each.volume_ml,
+        }
+        for name, each in structures.items()
     }
     return doses, curves, table
-
-
-def _write_curves(options: argparse.Namespace, doses: Any, curves: dict[str, Any]) -> None:
-    from synthct.evaluation.dose.plot import draw_dose_volumes, write_dose_volumes
-
-    if options.dvh:
-        write_dose_volumes(options.dvh, doses, curves)
-    if options.picture:
-        draw_dose_volumes(options.picture, doses, curves)

@@ -48,7 +48,7 @@ def gamma(
     normalisation_gy: float | None = None,
     local: bool = False,
 ) -> Gamma:
-    """Return the gamma of ``evaluated`` at every voxel of ``reference``.
+    """Return the gamma of ``evaluated`` at every voxel of ``reference`` that its grid reaches.
 
     Parameters
     ----------
@@ -70,8 +70,10 @@ def gamma(
             "The gamma index needs the package pymedphys.", "It is not installed.", "pip install 'synthct[dose]'"
         ) from error
     grid = grid_of(reference)
+    moved = resample_onto(evaluated, grid, "linear", -1.0)
+    reached = array_of(moved) >= 0
     if not _parallel(grid, grid_of(evaluated)):
-        evaluated = resample_onto(evaluated, grid, "linear", 0.0)
+        evaluated = sitk.Maximum(moved, 0.0)
     doses = [array_of(image).astype(np.float64) for image in (reference, evaluated)]
     highest = normalisation_gy or float(doses[0].max())
     if not (doses[0] >= highest * lowest_percent / 100).any():
@@ -80,6 +82,7 @@ def gamma(
             f"Its highest dose is {doses[0].max():g} Gy.",
             "Give a lower threshold or normalisation.",
         )
+    doses[0][~reached] = 0  # below the threshold: neither searched nor judged
     axes = _axes(grid, grid), _axes(grid_of(evaluated), grid)
     found = _search(pymedphys, axes, doses, dose_percent, distance_mm, lowest_percent, highest, local, _interpolation())
     judged = found[np.isfinite(found)]
