@@ -1,13 +1,11 @@
-"""The DCGAN's step by hand, its losses, its classes; it learns eight phantoms by heart."""
+"""The DCGAN's step by hand, its losses, its classes, refusals; what it learns is in `test_methods_overfit.py`."""
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import softplus
 
 from synthct.errors import UserError
-from synthct.evaluation.distribution.image_statistics import image_statistics, statistics_distance
-from synthct.methods.noise import draw_latents, latent_shape_of
+from synthct.methods.noise import draw_latents
 from synthct.methods.registry import build_method
 from synthct.recipe import load_recipe
 
@@ -61,40 +59,6 @@ def test_classes_take_part():
     assert all(
         (network.embed.weight != old).any() for network, old in zip(method.networks.values(), before, strict=True)
     )
-
-
-def test_it_learns_eight_phantoms_by_heart():
-    """The Fréchet distance of the images' statistics falls to a quarter and less in 250 steps."""
-    method = small(**{"data.masks": "channel", "generator.width": "16", "discriminator.width": "16",
-                      "optimisers.generator.lr": "1e-3"})  # fmt: skip
-    real = phantoms()
-    reference = np.stack([image_statistics(image.numpy()) for image in real])
-    generator = method.networks["generator"]
-
-    def distance():
-        generator.eval()
-        with torch.no_grad():
-            made = generator(draw_latents(latent_shape_of(generator), 16, 0))
-        generator.train()
-        return statistics_distance(np.stack([image_statistics(image.numpy()) for image in made]), reference)
-
-    first = distance()
-    torch.manual_seed(0)
-    for step in range(250):
-        method.training_step({"target": real}, updates(method), step / 250)
-    assert distance() < first / 4
-
-
-def phantoms():
-    """Eight discs with their masks, (8, 2, 32, 32)."""
-    random = np.random.default_rng(0)
-    y, x = np.mgrid[-1:1:32j, -1:1:32j]
-    made = []
-    for _ in range(8):
-        (a, b), radius = random.uniform(-0.2, 0.2, 2), random.uniform(0.3, 0.6)
-        inside = (y - a) ** 2 + (x - b) ** 2 < radius**2
-        made.append(np.stack([np.where(inside, 0.3, -0.7) + random.normal(0, 0.02, y.shape), 2.0 * inside - 1]))
-    return torch.tensor(np.stack(made), dtype=torch.float32)
 
 
 def test_latents_follow_from_seed_and_number_alone():

@@ -332,14 +332,12 @@ def test_ada_changes_the_share_of_its_probability():
 # --- learning and resuming ---
 
 
-@pytest.mark.parametrize(
-    ("name", "lr", "options", "share"),
-    [("stylegan2", 6e-3, {"r1_weight": 1.0}, 0.4), ("fastgan", 2e-3, {}, 0.6)],
-    ids=["stylegan2", "fastgan"],
-)
-def test_eight_images_are_learned(name, lr, options, share):
-    """In 50 steps the Fréchet distance of simple features to the training images falls to less than ``share`` of it."""
-    method = made(name, optimiser={**ADAM, "lr": lr}, **options)
+def test_fastgan_learns_eight_images():
+    """In 50 steps the Fréchet distance of simple features to the training images falls to less than 0.6 of it.
+
+    What StyleGAN2 learns is in `test_methods_overfit.py`.
+    """
+    method = made("fastgan")
     ema = Ema(method.networks["generator"], 0.98)
     latents, learned = draw_latents((16,), 64, seed=1), features(real()["target"])
 
@@ -349,7 +347,7 @@ def test_eight_images_are_learned(name, lr, options, share):
 
     before = distance()
     train(method, 50, ema=ema)
-    assert distance() < share * before
+    assert distance() < 0.6 * before
 
 
 @pytest.mark.parametrize("name", ["stylegan2", "fastgan"])
