@@ -223,7 +223,7 @@ def trained(tmp_path_factory):
 
 def test_a_trained_model_knows_the_hu_of_classes(trained, tmp_path, capsys):
     card = load_model(trained).card
-    assert (card["task"], card["input"], card["in_channels"]) == ("label-to-ct", "label map", 21)
+    assert (card["task"], card["input"], card["in_channels"]) == ("label-to-ct", "label map", 24)
     assert set(card["statistics"]) == {"spacing_mm", "extent_mm", "bone_fraction", "air_fraction", "body_ml"}
     assert (trained / "samples" / "epoch_0002.png").is_file()
 
