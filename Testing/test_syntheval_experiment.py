@@ -69,6 +69,7 @@ def test_from_the_check_to_the_table(slicer_host, window, recipe, tmp_path):
     wait_for(slicer_host, section, "done")
     assert (run / "arms/made/fold1/at_3").is_dir() and "seed: 5" in (run / "recipe.yaml").read_text()
     assert not ui.startButton.enabled and not ui.pauseButton.enabled and "Finished" in ui.statusLabel.text
+    assert "2 test patients with a lesion" in ui.statusLabel.text
     assert [ui.armsTable.item(row, 2).text() for row in range(2)] == ["tested", "tested"]
     rows = {row["arm"]: row for row in rows_of(node.experimentTable)}
     assert set(rows) == {"real_4", "made"} and rows["made"]["trained_on"] == "4 made"

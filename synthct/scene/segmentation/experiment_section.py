@@ -210,7 +210,7 @@ class ExperimentSection:
         self._take_table(node)
         table = node.experimentTable if node is not None else None
         self._show_choices(run)
-        self._show_words(run)
+        self._show_words(run, table)
         arms = run.arms if run is not None else []
         self._arms.show([_("Arm"), _("Networks"), _("Stands")], [_row(arm) for arm in arms])
         self._table.show(table)
@@ -256,7 +256,7 @@ class ExperimentSection:
             widget.setVisible(wanted)
             label.setVisible(wanted)
 
-    def _show_words(self, run: ExperimentRun | None) -> None:
+    def _show_words(self, run: ExperimentRun | None, table: slicer.vtkMRMLTableNode | None) -> None:
         ui = self.ui
         working = run is not None and run.active
         ui.progressBar.setVisible(working)
@@ -267,6 +267,8 @@ class ExperimentSection:
             lines = [str(ui.statusLabel.text)]
         else:
             lines = [self._said or (standing_html(run) if run is not None else "")]
+            if run is not None and run.state == "done" and table is not None:
+                lines.append(html.escape(table.GetDescription() or ""))
         warnings = run.warnings[-_MOST_WARNINGS:] if run is not None else []
         lines += [f"<span style='color:{_AMBER}'>{html.escape(text)}</span>" for text in warnings]
         ui.statusLabel.text = "<br>".join(filter(None, lines))
