@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from synthct import __version__
 from synthct.errors import UserError
 from synthct.evaluation.masks.scores import DEFINITIONS, definitions, mask_scores
 from synthct.evaluation.plain_values import without_nan
@@ -83,6 +84,7 @@ def summary(rows: Sequence[Mapping[str, Any]], tolerance_mm: float, seed: int = 
             for group, chosen in groups.items()
         },
         "definitions": definitions(tolerance_mm),
+        "version": __version__,
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from synthct import __version__
 from synthct.errors import UserError
 from synthct.evaluation.plain_values import without_nan
 from synthct.evaluation.raters.ratings import DEFINITIONS, agreement, discrimination
@@ -156,6 +157,7 @@ def score_test(folder: Path) -> dict[str, Any]:
             for rater, found in table.items()
         },
         "definitions": DEFINITIONS,
+        "version": __version__,
     }
     if len(table) > 1 and shared:
         ratings = np.array([[found[name] for found in table.values()] for name in shared])
