@@ -143,6 +143,12 @@ def test_label_map_and_ct_lie_beside_each_other_in_linked_views(slicer_host, win
     window.synthesis.ui.besideCheckBox.click()
     assert manager.layout == layouts.SlicerLayoutTwoOverTwoView
     assert red.GetBackgroundVolumeID() == slicer.util.getNode("CT").GetID() and red.GetLabelOpacity() == 0.5
+    window.synthesis.close()  # as when the module is loaded anew
+    assert manager.layout == layouts.SlicerLayoutFourUpView
+    assert logic("Yellow").GetSliceNode().GetOrientation() == before
+    window.synthesis.ui.besideCheckBox.click()
+    window.synthesis.ui.besideCheckBox.click()
+    assert manager.layout == layouts.SlicerLayoutTwoOverTwoView
     slicer_host.close_scene()  # the views are as they were, though a scene that closes leaves their directions alone
     assert not red.GetBackgroundVolumeID() and not red.GetLabelVolumeID()
     assert manager.layout == layouts.SlicerLayoutFourUpView

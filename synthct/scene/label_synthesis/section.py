@@ -179,8 +179,9 @@ class LabelSynthesisSection:
         self.ui.statusLabel.text = ""
 
     def close(self) -> None:
-        """End what runs: the window closes."""
+        """End what runs and put the views back: the window closes."""
         self.cancel()
+        self._views.forget()
         self.run.close()
         self._observe(None)
         self._owner = None
