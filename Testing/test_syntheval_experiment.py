@@ -1,10 +1,12 @@
 """The segmentation experiment in SynthEval: checked, begun, paused, found again, finished; its table in the scene."""
 
+import os
+import subprocess
 import sys
 
 import pytest
 from experiment_parts import TRAINING, write_recipe, write_set
-from syntheval_scene import open_window
+from syntheval_scene import ROOT, open_window
 
 SHORT = {**TRAINING, "iterations": [4], "validate_every": 4, "patch": [8, 8, 8]}
 LONG = {**TRAINING, "iterations": [100000], "validate_every": 1000}
@@ -139,6 +141,20 @@ def test_a_recipe_that_cannot_be_and_a_folder_that_is_taken(slicer_host, window,
     ui.keysEdit.text = "folds"
     ui.startButton.click()
     assert "KEY=VALUE" in ui.statusLabel.text and not (tmp_path / "new").exists()
+
+
+def test_one_that_a_shell_began_goes_on_by_its_own_recipe(slicer_host, window, recipe, tmp_path):
+    section, ui, run = window.experiment, window.experiment.ui, tmp_path / "else/where"
+    words = ["experiment", "--recipe", str(recipe), "--run", str(run), "--dry-run", "--seed", "7"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", "synthct", *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ui.runPathEdit.currentPath = str(run)
+    assert ui.startButton.text == "Resume" and ui.startButton.enabled and not ui.recipePathEdit.visible
+    ui.checkButton.click()
+    slicer_host.wait_until(lambda: section.poll() or not section.run.active, 120)
+    assert section.run.state == "checked" and section.run.options["recipe"] == str(run / "recipe.yaml")
+    assert not slicer_host.errors
 
 
 def test_recipes_that_come_along_know_their_sets():

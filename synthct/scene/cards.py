@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthct.errors import UserError
 
 _GIB = 2**30
+_MOST_WARNINGS = 5
 
 SCORES = {
     "mae_hu": ("Mean absolute error", "{:.1f} HU"),
@@ -62,6 +63,14 @@ def error_html(error: UserError) -> str:
     """Return what is wrong in red, and why and what to do below."""
     rest = html.escape(" ".join(filter(None, (error.why, error.todo))))
     return f"<span style='color:#c0392b'>{html.escape(error.what)}</span><br>{rest}"
+
+
+def warning_lines(texts: Sequence[str]) -> list[str]:
+    """Return warnings in amber, a line each: the first five, and how many more there are."""
+    lines = [html.escape(text) for text in texts[:_MOST_WARNINGS]]
+    if len(texts) > _MOST_WARNINGS:
+        lines.append(f"… and {len(texts) - _MOST_WARNINGS} more.")
+    return [f"<span style='color:#b9770e'>{line}</span>" for line in lines]
 
 
 def score_rows(scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -17,14 +17,14 @@ from slicer.i18n import tr as _
 
 from synthct.errors import UserError
 from synthct.scene import packages
-from synthct.scene.cards import error_html
+from synthct.scene.cards import error_html, warning_lines
 from synthct.scene.choosers import DeviceChooser
 from synthct.scene.evaluation.key_values import key_values
 from synthct.scene.evaluation.report import open_file
 from synthct.scene.evaluation.tables import TableView
 from synthct.scene.path_parameters import PathParameters
 from synthct.scene.progress import show_progress
-from synthct.scene.segmentation.experiment_run import REPORT, ArmState, ExperimentRun
+from synthct.scene.segmentation.experiment_run import RECIPE, REPORT, ArmState, ExperimentRun
 from synthct.scene.segmentation.experiment_table import RUN, ArmsView, take_table
 from synthct.scene.segmentation.recipes import packaged, sets_of
 from synthct.scene.session import Session
@@ -34,8 +34,6 @@ WORKING_MS, RESTING_MS = 500, 3000
 """How often the folder is looked at while a process works in it, and while none does."""
 _OWN = ""
 """In place of a packaged recipe's name: a file."""
-_MOST_WARNINGS = 5
-_AMBER = "#b9770e"
 
 
 class ExperimentSection:
@@ -151,7 +149,7 @@ class ExperimentSection:
     def _options(self) -> dict[str, Any]:
         """What is asked for here, for a folder in which nothing has begun; `UserError` where a key cannot be."""
         sets = sets_of(self._recipe())
-        options: dict[str, Any] = {"recipe": self._recipe(), "device": self._devices.device}
+        options: dict[str, Any] = {"recipe": self._recipe()}
         for name, key, part in (
             ("experimentReal", sets.real, "path"),
             ("experimentSynthetic", sets.synthetic, "path"),
@@ -173,9 +171,9 @@ class ExperimentSection:
             if not packages.ensure("SynthEval"):
                 return
             run = run or ExperimentRun(folder)
-            again = run.begun and run.options
-            options = {**run.options, "device": self._devices.device} if again else self._options()
-            run.start({**options, "dry_run": dry_run})
+            begun = run.options or {"recipe": run.folder.absolute() / RECIPE}  # by a shell
+            options = begun if run.begun else self._options()
+            run.start({**options, "device": self._devices.device, "dry_run": dry_run})
         except UserError as error:
             self._say_error(error)
             return
@@ -239,9 +237,9 @@ class ExperimentSection:
         self.ui.resultsTabs.setCurrentIndex(1)
 
     def _show_choices(self, run: ExperimentRun | None) -> None:
-        """Show what can be chosen; in a folder where an experiment has begun here, all is known."""
+        """Show what can be chosen; in a folder where an experiment has begun, all is known."""
         ui = self.ui
-        known = run is not None and run.begun and (bool(run.options) or run.state == "done")
+        known = run is not None and run.begun
         own = str(ui.recipeComboBox.currentData or "") == _OWN
         sets = sets_of(self._recipe()) if not known and self._recipe() else None
         given = sets is not None and sets.synthetic is not None
@@ -269,8 +267,7 @@ class ExperimentSection:
             lines = [self._said or (standing_html(run) if run is not None else "")]
             if run is not None and run.state == "done" and table is not None:
                 lines.append(html.escape(table.GetDescription() or ""))
-        warnings = run.warnings[-_MOST_WARNINGS:] if run is not None else []
-        lines += [f"<span style='color:{_AMBER}'>{html.escape(text)}</span>" for text in warnings]
+        lines += warning_lines(run.warnings if run is not None else [])
         ui.statusLabel.text = "<br>".join(filter(None, lines))
         ui.statusLabel.setVisible(bool(ui.statusLabel.text))
 
@@ -314,8 +311,7 @@ def standing_html(run: ExperimentRun) -> str:
 
 
 def _checked(line: str) -> str:
-    text = html.escape(line)
-    return f"<span style='color:{_AMBER}'>{text}</span>" if "NOT CHECKED" in line else text
+    return warning_lines([line])[0] if "NOT CHECKED" in line else html.escape(line)
 
 
 def _row(arm: ArmState) -> list[str]:

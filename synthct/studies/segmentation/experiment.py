@@ -33,7 +33,7 @@ from synthct.events import SILENT, Events
 from synthct.locks import Claim, turn
 from synthct.studies.segmentation.cases import Cases, FoldCases, LesionCase, chosen, find_cases, in_folds, with_counts
 from synthct.studies.segmentation.leaks import refuse_leaks
-from synthct.studies.segmentation.recipe import Arm, Count, ExperimentRecipe
+from synthct.studies.segmentation.recipe import CASES, ROOT, Arm, Count, ExperimentRecipe
 from synthct.synthesis.cohort_synthesis import own_device
 from synthct.synthesis.device import choose_device
 from synthct.synthesis.rank import own_rank
@@ -46,7 +46,7 @@ from synthct.volumes.read import read_image
 from synthct.volumes.write import write_image
 from synthct.whole_file import write_whole
 
-FINISHED, CASES, RECIPE = "finished.json", "cases.json", "recipe.yaml"
+FINISHED, RECIPE = "finished.json", "recipe.yaml"
 GROUP, PATIENT = "training_set", "patient"
 
 
@@ -74,6 +74,7 @@ class Experiment:
         self, recipe: ExperimentRecipe, root: Path, folder: Path, device: str = "auto", events: Events = SILENT
     ) -> None:
         self.recipe, self.folder, self._events = recipe, folder, events
+        self._root = root.absolute()
         self._device = str(own_device(device, own_rank()))  # refused before hours of preparation
         self.cases = find_cases(recipe, root, events)
         self.plan = {arm.name: planned(arm, self.cases, recipe) for arm in recipe.all_arms}
@@ -168,6 +169,7 @@ class Experiment:
             return [case.key for case in cases]
 
         return {
+            ROOT: str(self._root),
             "checked": self.checked,
             "test": ids(self.cases.test),
             "arms": {

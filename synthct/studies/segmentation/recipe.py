@@ -25,6 +25,8 @@ from synthct.training.segmentation.settings import SegmentationTraining
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 UNKNOWN = "unknown"
 """In place of a run: it is not known what the model that made a set was trained on."""
+CASES, ROOT = "cases.json", "root"
+"""What an experiment writes of its cases, and its key of the folder that the recipe's relative paths start from."""
 Count = int | Literal["all"]
 
 
@@ -207,7 +209,8 @@ def experiment_names() -> list[str]:
 def load_experiment(name_or_path: str, overrides: Mapping[str, str] | None = None) -> tuple[ExperimentRecipe, Path]:
     """Read a recipe, and return it with the folder that its relative paths start from.
 
-    For one that comes with the package that is the working folder.
+    For one that comes with the package that is the working folder; for the one that an experiment keeps in its own
+    folder, where the recipe lay that it was begun with.
 
     Parameters
     ----------
@@ -239,4 +242,12 @@ def load_experiment(name_or_path: str, overrides: Mapping[str, str] | None = Non
     for key, text in (overrides or {}).items():
         override(content, ExperimentRecipe, key, plain_yaml(text))
     recipe: ExperimentRecipe = typed(ExperimentRecipe, content, str(path))
-    return recipe, Path.cwd() if packaged else path.resolve().parent
+    return recipe, Path.cwd() if packaged else _root(path.resolve().parent)
+
+
+def _root(folder: Path) -> Path:
+    """Where the relative paths of a recipe in ``folder`` start."""
+    try:
+        return Path(json.loads((folder / CASES).read_text(encoding="utf-8"))[ROOT])
+    except (OSError, ValueError, KeyError, TypeError):  # it lies in no experiment's folder
+        return folder
