@@ -171,6 +171,7 @@ def test_what_is_wrong_is_said_before_anything_starts(slicer_host, window, parts
 def test_what_only_the_job_can_know_is_said_when_it_ends(slicer_host, window, parts, tmp_path):
     ui = window.dataSet.ui
     choose(window, parts, tmp_path / "too much lung", count=1, lung=0.99)
+    slicer_host.answer("cannot be made", "Ok")
     ui.startButton.click()
     finish(slicer_host, window)
     assert "cannot be made" in ui.statusLabel.text and ui.startButton.enabled

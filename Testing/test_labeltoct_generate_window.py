@@ -344,6 +344,7 @@ def test_what_is_wrong_is_said_before_anything_starts(slicer_host, window, parts
 
 def test_what_only_the_job_can_know_is_said_when_it_ends(slicer_host, window, parts, tmp_path):
     choose(window, parts / "mixed", tmp_path / "out", count=1)
+    slicer_host.answer("fit the network", "Ok")
     window.pairs.ui.startButton.click()
     finish(slicer_host, window)
     assert "weights" in window.pairs.ui.statusLabel.text and not window.pairs.ui.pairsTable.visible

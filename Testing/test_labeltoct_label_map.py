@@ -252,8 +252,8 @@ def test_cancel_leaves_the_scene_as_it_was(slicer_host, window, ct):
     window.labelMaps.ui.makeButton.click()
     job = window.labelMaps.job
     window.labelMaps.ui.makeButton.click()
-    slicer_host.wait_until(lambda: not job.alive(), 30)
-    assert "Cancelled" in window.labelMaps.ui.labelsStatusLabel.text
+    slicer_host.wait_until(lambda: window.labelMaps.job is None, 30)
+    assert not job.alive() and "Cancelled" in window.labelMaps.ui.labelsStatusLabel.text
     assert not list(job.folder.parent.glob("*.nrrd"))
     assert not slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode") and not slicer_host.errors
 

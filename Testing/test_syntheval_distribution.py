@@ -4,7 +4,6 @@ import json
 import math
 
 import numpy as np
-import psutil
 import pytest
 import SimpleITK as sitk
 from syntheval_scene import finish, open_window, select_point
@@ -139,11 +138,10 @@ def test_cancelled_gone_and_the_same_folder_twice(slicer_host, window, sets, tmp
     ui.compareButton.click()
     job = window.distribution.job
     ui.compareButton.click()
+    assert not ui.compareButton.enabled
+    finish(slicer_host, window.distribution)
     assert "Cancelled" in ui.statusLabel.text and ui.compareButton.text == "Compare the sets"
-    slicer_host.wait_until(
-        lambda: not psutil.pid_exists(job.pid) or psutil.Process(job.pid).status() == psutil.STATUS_ZOMBIE, 30
-    )
-    assert node.distributionScores is None
+    assert not job.alive() and node.distributionScores is None
 
 
 def test_an_image_that_is_gone_is_named(slicer_host, window, tmp_path):

@@ -12,20 +12,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from synthct.errors import UserError
-from synthct.scene import packages
-from synthct.scene.cards import SCORES, error_html
+from synthct.scene.cards import SCORES
 from synthct.scene.evaluation.cases import LIST, RESULTS, load_case, read_cases, show_slices, take_scores, write_list
 from synthct.scene.evaluation.regions import slice_places
 from synthct.scene.evaluation.report import open_file
 from synthct.scene.evaluation.tables import TableView, rows_of, saved, short
 from synthct.scene.evaluation.views import CompareViews
-from synthct.scene.exchange import job_error
-from synthct.scene.following import Following
+from synthct.scene.job_line import JobLine
 from synthct.scene.jobs import Job
 from synthct.scene.nodes import image_from_node
 from synthct.scene.path_parameters import PathParameters
 from synthct.scene.plots import show_chart
-from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 
 _TITLE = "Evaluation of a cohort"
@@ -37,7 +34,6 @@ _SHORT = {
     "dice_bone": "Dice bone",
     "ssim_synthrad2023": "SSIM",
 }
-_MOST_WARNINGS = 5
 
 
 class EvaluationCohortSection:
@@ -80,10 +76,11 @@ class EvaluationCohortSection:
         )
         self.ui.listPathEdit.nameFilters = ["JSON (*.json)"]
         self._cases = TableView(self.ui.casesTable, self._on_case)
-        self._following = Following(self._on_end, self._on_look)
+        widgets = (self.ui.evaluateButton, self.ui.progressBar, self.ui.statusLabel)
+        kept = "The pages that are finished stay in the folder."
+        self._line = JobLine(*widgets, _TITLE, self._start, self._take, self.update, kept=kept)
         views.point_listeners.append(self._on_point)
         self.ui.makeButton.connect("clicked(bool)", self._on_make)
-        self.ui.evaluateButton.connect("clicked(bool)", self._on_evaluate)
         self.ui.openReportButton.connect("clicked(bool)", self._on_report)
         self.ui.backButton.connect("clicked(bool)", self._on_back)
         self.update()
@@ -91,17 +88,15 @@ class EvaluationCohortSection:
     @property
     def job(self) -> Job | None:
         """What runs now, or None."""
-        return self._following.job
+        return self._line.job
 
     def update(self) -> None:
         """Show what was found, and what can be pressed."""
         self._paths.update()
-        node, ui, running = self._parameters(), self.ui, self.job is not None
-        lacking = "" if self._paths["cohortList"] else _("Choose a list of pairs, or make one.")
+        node, ui = self._parameters(), self.ui
+        lacking = "" if node is not None and self._paths["cohortList"] else _("Choose a list of pairs, or make one.")
         lacking = lacking or ("" if self._paths["cohortOutput"] else _("Choose a folder for the results."))
-        ui.evaluateButton.text = _("Cancel") if running else _("Evaluate all")
-        ui.evaluateButton.enabled = running or not (lacking or node is None)
-        ui.evaluateButton.toolTip = lacking or _("Judge every case of the list.")
+        self._line.show_button(_("Evaluate all"), lacking, _("Judge every case of the list."))
         both = self._paths["cohortReferences"] and self._paths["cohortSynthetics"]
         where = self._paths["cohortList"] or self._paths["cohortOutput"]
         ui.makeButton.enabled = bool(both and where)
@@ -109,8 +104,6 @@ class EvaluationCohortSection:
         ui.makeButton.toolTip = to_choose or _(
             "Add the files of the same name to the list; a new one if none is chosen."
         )
-        ui.progressBar.setVisible(running)
-        ui.statusLabel.setVisible(bool(ui.statusLabel.text))
         rows = rows_of(node.cohortScores) if node is not None else []
         for widget in (ui.casesTable, ui.openReportButton, ui.backButton):
             widget.setVisible(bool(rows))
@@ -119,16 +112,15 @@ class EvaluationCohortSection:
 
     def poll(self) -> None:
         """See how far the job is; in a script Slicer's timers may never fire."""
-        self._following.look()
+        self._line.look()
 
     def scene_closing(self) -> None:
         """End the job: nothing of it comes into the scene that follows."""
-        self._following.cancel()
-        self.ui.statusLabel.text = ""
+        self._line.drop()
 
     def close(self) -> None:
         """End a job that runs."""
-        self._following.cancel()
+        self._line.drop()
 
     def _show_cases(self, rows: list[dict[str, str]]) -> None:
         names = [name for name in _COLUMNS if rows and name in rows[0]]
@@ -148,16 +140,12 @@ class EvaluationCohortSection:
         try:
             count = write_list(*folders, chosen, group, bool(self.ui.makeBodyCheckBox.checked))
         except UserError as error:
-            self._say_error(error)
+            self._line.say_error(error)
             return
         self.ui.listPathEdit.currentPath = str(chosen)
-        self._say(html.escape(_("{count} pairs were written to {file}.").format(count=count, file=chosen)))
+        self._line.say(html.escape(_("{count} pairs were written to {file}.").format(count=count, file=chosen)))
 
-    def _on_evaluate(self, _clicked: bool = False) -> None:
-        if self.job is not None:
-            self._following.cancel()
-            self._say(_("Cancelled. The pages that are finished stay in the folder."))
-            return
+    def _start(self) -> None:
         parameters = self._parameters()
         output = Path(self._paths["cohortOutput"]).absolute()
         options: dict[str, Any] = {
@@ -166,47 +154,19 @@ class EvaluationCohortSection:
             "other_grid": "resample" if parameters.cohortResample else "refuse",
             "no_numbers": "leave-out" if parameters.cohortLeaveOut else "refuse",
         }
-        try:
-            if (output / "scores.json").exists():
-                question = _("{folder} holds an evaluation. Replace it?").format(folder=output)
-                if not slicer.util.confirmOkCancelDisplay(question, _(_TITLE)):
-                    return
-                options["overwrite"] = True
-            if packages.ensure("SynthEval"):
-                self._follow(Job.start("evaluate", options, self._session.new_folder()))
-        except UserError as error:
-            self._say_error(error)
+        if (output / "scores.json").exists():
+            question = _("{folder} holds an evaluation. Replace it?").format(folder=output)
+            if not slicer.util.confirmOkCancelDisplay(question, _(_TITLE)):
+                return
+            options["overwrite"] = True
+        self._line.follow(Job.start("evaluate", options, self._session.new_folder()))
 
-    def _follow(self, job: Job) -> None:
-        self._following.follow(job)
-        show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Starting"))
-        self.update()
-
-    def _on_look(self, job: Job) -> None:
-        show_progress(self.ui.progressBar, self.ui.statusLabel, job.progress, _("Starting"))
-
-    def _on_end(self, job: Job) -> None:
+    def _take(self, job: Job) -> str:
         parameters = self._parameters()
-        try:
-            if job.state != "done":
-                raise job_error(job.error, {})
-            if parameters is not None:
-                self._take_scores(job, parameters)
-        except UserError as error:
-            self._say_error(error)
-            return
-        except (OSError, ValueError, KeyError) as error:
-            self._say_error(UserError("The result cannot be read.", f"{error}.", "Evaluate again."))
-            return
-        shown = [html.escape(text) for text in job.warnings[:_MOST_WARNINGS]]
-        if len(job.warnings) > _MOST_WARNINGS:
-            shown.append(_("… and {count} more; see the report.").format(count=len(job.warnings) - _MOST_WARNINGS))
-        self._say("<br>".join(f"<span style='color:#b9770e'>{text}</span>" for text in shown))
-
-    def _take_scores(self, job: Job, parameters: Any) -> None:
-        listed, output = Path(job.options["cohort"]), Path(job.options["output"])
-        table = take_scores(listed, output, parameters.cohortScores)
-        parameters.cohortScores = table
+        if parameters is not None:
+            listed, output = Path(job.options["cohort"]), Path(job.options["output"])
+            parameters.cohortScores = take_scores(listed, output, parameters.cohortScores)
+        return ""
 
     def _on_case(self, row: int) -> None:
         parameters = self._parameters()
@@ -224,12 +184,13 @@ class EvaluationCohortSection:
             self._views.show(parameters.caseReference, parameters.caseSynthetic, parameters.caseError)
             place = show_slices(Path(table.GetAttribute(RESULTS)), cases[name], parameters)
         except UserError as error:
-            self._say_error(error)
+            self._line.say_error(error)
             return
         show_chart(parameters.caseChart)
         if place is not None:
             self._views.jump(place)
-        self._say(_("<b>{name}</b> at its worst slice.").format(name=html.escape(name)))
+        self._line.say(_("<b>{name}</b> at its worst slice.").format(name=html.escape(name)))
+        self.update()
 
     def _on_point(self, series: slicer.vtkMRMLPlotSeriesNode, row: int) -> None:
         """A point of the case's error by slice is a slice."""
@@ -242,16 +203,8 @@ class EvaluationCohortSection:
         try:
             open_file(Path(self._parameters().cohortScores.GetAttribute(RESULTS)) / "report.html")
         except UserError as error:
-            self._say_error(error)
+            self._line.say_error(error)
 
     def _on_back(self, _clicked: bool = False) -> None:
         self._views.back()
-        self.update()
-
-    def _say_error(self, error: UserError) -> None:
-        self._say(error_html(error))
-        slicer.util.errorDisplay(str(error), windowTitle=_(_TITLE))
-
-    def _say(self, text: str) -> None:
-        self.ui.statusLabel.text = text
         self.update()

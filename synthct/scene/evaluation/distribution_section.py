@@ -14,12 +14,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from synthct.errors import UserError
+from synthct.scene.cards import warning_lines
 from synthct.scene.display import set_ct_window
 from synthct.scene.evaluation.embedding_chart import draw_points, points_of, take_points
-from synthct.scene.evaluation.job_line import JobLine
 from synthct.scene.evaluation.report import open_file
 from synthct.scene.evaluation.tables import TableView, fill_table, rows_of, short
 from synthct.scene.evaluation.views import CompareViews
+from synthct.scene.job_line import JobLine
 from synthct.scene.jobs import Job
 from synthct.scene.nodes import node_from_image, update_node_from_image
 from synthct.scene.path_parameters import PathParameters
@@ -92,12 +93,11 @@ class EvaluationDistributionSection:
         self.ui.weightsPathEdit.nameFilters = ["safetensors (*.safetensors)"]
         self._scores = TableView(self.ui.scoresTable)
         self._images = TableView(self.ui.imagesTable, self._on_image)
-        self._line = JobLine(
-            _("Sets of images"), self.ui.progressBar, self.ui.statusLabel, _("Starting"), self._take, self.update
-        )
+        widgets = (self.ui.compareButton, self.ui.progressBar, self.ui.statusLabel)
+        kept = "What was seen of the images stays in the folder: next time goes on."
+        self._line = JobLine(*widgets, "Sets of images", self._start, self._take, self.update, kept=kept)
         views.point_listeners.append(self._on_point)
         self.ui.kindComboBox.connect("activated(int)", self._on_kind)
-        self.ui.compareButton.connect("clicked(bool)", self._on_compare)
         self.ui.showPlotButton.connect("clicked(bool)", self._on_plot)
         self.ui.openReportButton.connect("clicked(bool)", self._on_report)
         self.update()
@@ -110,18 +110,15 @@ class EvaluationDistributionSection:
     def update(self) -> None:
         """Show what was found, and what can be pressed."""
         self._paths.update()
-        node, ui, running = self._parameters(), self.ui, self.job is not None
+        node, ui = self._parameters(), self.ui
         kind = node.distributionKind if node is not None else STATISTICS
         ui.kindComboBox.setCurrentIndex(max(ui.kindComboBox.findData(kind), 0))
         for widget in (ui.modelPathEdit, ui.modelPathEditLabel):
             widget.setVisible(kind == MODEL)
         for widget in (ui.weightsPathEdit, ui.weightsPathEditLabel, ui.networkComboBox, ui.networkComboBoxLabel):
             widget.setVisible(kind == WEIGHTS)
-        lacking = self._lacking(kind)
-        ui.compareButton.text = _("Cancel") if running else _("Compare the sets")
-        ui.compareButton.enabled = running or not (lacking or node is None)
-        ui.compareButton.toolTip = lacking or _("Look at every image and compare both sets.")
-        self._line.show()
+        what = _("Look at every image and compare both sets.")
+        self._line.show_button(_("Compare the sets"), self._lacking(kind), what)
         scores = node.distributionScores if node is not None else None
         points = node.distributionPoints if node is not None else None
         self._show_scores(scores)
@@ -137,15 +134,14 @@ class EvaluationDistributionSection:
 
     def scene_closing(self) -> None:
         """End the job: nothing of it comes into the scene that follows."""
-        self._line.cancel()
-        self._line.say("")
+        self._line.drop()
 
     def close(self) -> None:
         """End a job that runs."""
-        self._line.cancel()
+        self._line.drop()
 
     def _lacking(self, kind: str) -> str:
-        if not (self._paths["distributionReal"] and self._paths["distributionSynthetic"]):
+        if not (self._parameters() and self._paths["distributionReal"] and self._paths["distributionSynthetic"]):
             return _("Choose a folder of real and one of synthetic images.")
         if kind == MODEL and not self._paths["distributionModel"]:
             return _("Choose the network that looks at the images.")
@@ -174,7 +170,7 @@ class EvaluationDistributionSection:
         self._scores.show(titles, shown, [row["definition"] for row in rows], heads)
         said = json.loads((table.GetAttribute(_WORDS) if table is not None else None) or '{"words": [], "notes": []}')
         lines = [html.escape(line) for line in said["words"]]
-        lines += [f"<span style='color:#b9770e'>{html.escape(line)}</span>" for line in said["notes"]]
+        lines += [line for note in said["notes"] for line in warning_lines([note])]
         self.ui.wordsLabel.text = "".join(f"<p style='margin:0 0 4px 0'>{line}</p>" for line in lines)
         self.ui.wordsLabel.setVisible(bool(lines))
 
@@ -189,13 +185,7 @@ class EvaluationDistributionSection:
             node.distributionKind = str(self.ui.kindComboBox.currentData)
             self.update()
 
-    def _on_compare(self, _clicked: bool = False) -> None:
-        if self.job is not None:
-            self._line.cancel(_("Cancelled. What was seen of the images stays in the folder: next time goes on."))
-        else:
-            self._line.start(self._begin)
-
-    def _begin(self) -> Job | None:
+    def _start(self) -> None:
         node, output = self._parameters(), Path(self._paths["distributionOutput"]).absolute()
         kind = node.distributionKind
         features = {
@@ -216,9 +206,9 @@ class EvaluationDistributionSection:
         if any(options[key].exists() for key in ("output", "report", "places")):
             question = _("{folder} holds a comparison. Replace it?").format(folder=output)
             if not slicer.util.confirmOkCancelDisplay(question, _("Sets of images")):
-                return None
+                return
             options["overwrite"] = True
-        return Job.start("distribution", options, self._session.new_folder())
+        self._line.follow(Job.start("distribution", options, self._session.new_folder()))
 
     def _take(self, job: Job) -> str:
         job.warnings.clear()  # they are the notes of the result, which stay with the numbers

@@ -17,21 +17,18 @@ import slicer
 from slicer.i18n import tr as _
 
 from synthct.errors import UserError
-from synthct.scene import packages
-from synthct.scene.cards import error_html
 from synthct.scene.display import show_over
 from synthct.scene.evaluation.charts import Line, draw
 from synthct.scene.evaluation.error_maps import NOT_JUDGED, show_as_difference, show_as_gamma
 from synthct.scene.evaluation.regions import hand_over_regions
 from synthct.scene.evaluation.tables import TableView, fill_table, rows_of, short
-from synthct.scene.exchange import hand_over, job_error, remove_images, renamed
-from synthct.scene.following import Following
+from synthct.scene.exchange import hand_over, remove_images
+from synthct.scene.job_line import JobLine
 from synthct.scene.jobs import Job
 from synthct.scene.mr_to_ct.dicom_export import new_path_in
 from synthct.scene.nodes import node_from_image, update_node_from_image
 from synthct.scene.path_parameters import PathParameters
 from synthct.scene.plots import show_chart
-from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 from synthct.volumes.geometry import image_from_array
 
@@ -61,7 +58,6 @@ class EvaluationDoseSection:
 
     def __init__(self, button: ctk.ctkCollapsibleButton, session: Session, parameters: Callable[[], Any]) -> None:
         self._session, self._parameters = session, parameters
-        self._names: dict[Path, str] = {}
         self.widget = slicer.util.loadUI(str(Path(__file__).with_name("dose_section.ui")))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         button.layout().addWidget(self.widget)
@@ -76,8 +72,8 @@ class EvaluationDoseSection:
             edit.nameFilters = ["DICOM (*.dcm)", _("All files (*)")]
         self._gamma = TableView(self.ui.gammaTable)
         self._structures = TableView(self.ui.structuresTable)
-        self._following = Following(self._on_end, self._on_look)
-        self.ui.compareButton.connect("clicked(bool)", self._on_compare)
+        widgets = (self.ui.compareButton, self.ui.progressBar, self.ui.statusLabel)
+        self._line = JobLine(*widgets, _TITLE, self._start, self._take, self.update, "Comparing")
         self.ui.showDifferenceButton.connect("clicked(bool)", self._on_difference)
         self.ui.showGammaButton.connect("clicked(bool)", self._on_gamma)
         self.ui.showCurvesButton.connect("clicked(bool)", self._on_curves)
@@ -86,20 +82,17 @@ class EvaluationDoseSection:
     @property
     def job(self) -> Job | None:
         """What runs now, or None."""
-        return self._following.job
+        return self._line.job
 
     def update(self) -> None:
         """Show what was found, and what can be pressed."""
         self._paths.update()
-        node, ui, running = self._parameters(), self.ui, self.job is not None
+        node, ui = self._parameters(), self.ui
         reference = node is not None and (node.doseReference or self._paths["doseReferenceFile"])
         evaluated = node is not None and (node.doseEvaluated or self._paths["doseEvaluatedFile"])
         lacking = "" if reference and evaluated else _("Choose both doses.")
-        ui.compareButton.text = _("Cancel") if running else _("Compare the doses")
-        ui.compareButton.enabled = running or not lacking
-        ui.compareButton.toolTip = lacking or _("Gamma, differences and dose-volume histograms.")
-        ui.progressBar.setVisible(running)
-        ui.statusLabel.setVisible(bool(ui.statusLabel.text))
+        what = _("Gamma, differences and dose-volume histograms.")
+        self._line.show_button(_("Compare the doses"), lacking, what)
         ui.referencePathEdit.setVisible(node is None or node.doseReference is None)
         ui.evaluatedPathEdit.setVisible(node is None or node.doseEvaluated is None)
         ui.structuresPathEdit.setVisible(node is None or node.doseStructures is None)
@@ -113,18 +106,15 @@ class EvaluationDoseSection:
 
     def poll(self) -> None:
         """See how far the job is; in a script Slicer's timers may never fire."""
-        self._following.look()
+        self._line.look()
 
     def scene_closing(self) -> None:
         """End the job: nothing of it comes into the scene that follows."""
-        self.close()
-        self.ui.statusLabel.text = ""
+        self._line.drop()
 
     def close(self) -> None:
         """End a job that runs."""
-        job = self._following.cancel()
-        if job is not None:
-            remove_images(job.folder.parent)
+        self._line.drop()
 
     def _show_tables(self, node: Any) -> None:
         gamma = rows_of(node.doseGamma) if node is not None else []
@@ -144,29 +134,18 @@ class EvaluationDoseSection:
         self._structures.show(["Structure", "ml", *(f"Δ{name}, Gy" for name in names)], shown)
         self.ui.resultsTabs.setTabEnabled(1, bool(rows))
 
-    def _on_compare(self, _clicked: bool = False) -> None:
-        if self.job is not None:
-            self.close()
-            self._say(_("Cancelled. What was found before is as it was."))
-            return
-        folder = None
+    def _start(self) -> None:
+        folder = self._session.new_folder()
+        names: dict[Path, str] = {}
         try:
-            if not packages.ensure("SynthEval"):
-                return
-            folder = self._session.new_folder()
             with slicer.util.WaitCursor():
-                job = self._start(self._parameters(), folder)
-        except UserError as error:
-            if folder is not None:
-                remove_images(folder)
-            self._say_error(error)
-            return
-        self._following.follow(job)
-        show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Comparing"))
-        self.update()
+                job = self._begin(self._parameters(), folder, names)
+        except UserError:
+            remove_images(folder)
+            raise
+        self._line.follow(job, names, folder)
 
-    def _start(self, parameters: Any, folder: Path) -> Job:
-        self._names = {}
+    def _begin(self, parameters: Any, folder: Path, names: dict[Path, str]) -> Job:
         options: dict[str, Any] = {}
         for key, node, file in (
             ("reference", parameters.doseReference, self._paths["doseReferenceFile"]),
@@ -176,14 +155,14 @@ class EvaluationDoseSection:
                 options[key] = Path(file).absolute()
                 continue
             options[key] = hand_over(node, new_path_in(folder, f"{key} {node.GetName()}.nrrd"))
-            self._names[options[key]] = node.GetName()
+            names[options[key]] = node.GetName()
             options["unit"] = parameters.doseUnit.lower()
         if parameters.doseReference is not None and parameters.doseReference is parameters.doseEvaluated:
             raise UserError(f"Both doses are {parameters.doseReference.GetName()}.", todo="Choose the other dose.")
         if parameters.doseStructures is not None:
             options["structures"] = folder / "structures.seg.nrrd"
             hand_over_regions(parameters.doseStructures, options["structures"])
-            self._names[options["structures"]] = parameters.doseStructures.GetName()
+            names[options["structures"]] = parameters.doseStructures.GetName()
         elif self._paths["doseStructuresFile"]:
             options["structures"] = Path(self._paths["doseStructuresFile"]).absolute()
         options |= {
@@ -199,30 +178,11 @@ class EvaluationDoseSection:
         words = [word for pair in ordered for word in ("--criterion", *(f"{value:g}" for value in pair))]
         return Job.start("dose", options, folder / "job", words=words)
 
-    def _on_look(self, job: Job) -> None:
-        show_progress(self.ui.progressBar, self.ui.statusLabel, job.progress, _("Comparing"))
-
-    def _on_end(self, job: Job) -> None:
-        parameters = self._parameters()
-        try:
-            if job.state != "done":
-                raise job_error(job.error, self._names)
-            if parameters is not None:
-                self._take(job, parameters)
-        except UserError as error:
-            self._say_error(error)
-            return
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            self._say_error(UserError("The result cannot be read.", f"{error}.", "Compare again."))
-            return
-        finally:
-            remove_images(job.folder.parent)  # patients' doses
-        lines = [html.escape(renamed(text, self._names)) for text in job.warnings]
-        said = self.ui.statusLabel.text
-        self._say("<br>".join([said, *(f"<span style='color:#b9770e'>{line}</span>" for line in lines)]))
-
-    def _take(self, job: Job, parameters: Any) -> None:
+    def _take(self, job: Job) -> str:
         """Put what was found into the scene, and say the differences."""
+        parameters = self._parameters()
+        if parameters is None:
+            return ""
         content = json.loads(Path(job.options["output"]).read_text(encoding="utf-8"))
         node = parameters.doseEvaluated
         name = node.GetName() if node is not None else Path(job.options["evaluated"]).stem
@@ -253,8 +213,8 @@ class EvaluationDoseSection:
             largest=content["largest_difference_gy"],
             kind=kind,
         )
-        self.ui.statusLabel.text = html.escape(text)
         parameters.doseGamma.SetDescription(text)
+        return html.escape(text)
 
     def _take_gamma(self, job: Job, criterion: str, parameters: Any, name: str) -> None:
         image = sitk.ReadImage(str(job.options["gamma_map"]))
@@ -304,14 +264,6 @@ class EvaluationDoseSection:
 
     def _on_curves(self, _clicked: bool = False) -> None:
         show_chart(self._parameters().doseChart)
-
-    def _say_error(self, error: UserError) -> None:
-        self._say(error_html(error))
-        slicer.util.errorDisplay(str(error), windowTitle=_(_TITLE))
-
-    def _say(self, text: str) -> None:
-        self.ui.statusLabel.text = text
-        self.update()
 
 
 def _number(value: Any) -> float:

@@ -13,19 +13,16 @@ import slicer
 from slicer.i18n import tr as _
 
 from synthct.errors import UserError
-from synthct.scene import packages
-from synthct.scene.cards import SCORES, error_html
+from synthct.scene.cards import SCORES
 from synthct.scene.display import show_over
 from synthct.scene.evaluation.charts import HEIGHT, MAE, ME
 from synthct.scene.evaluation.pair_job import PairJob, finish, start
 from synthct.scene.evaluation.report import open_page, save_page
 from synthct.scene.evaluation.tables import TableView, number_in, rows_of, short
 from synthct.scene.evaluation.views import CompareViews
-from synthct.scene.exchange import job_error, remove_images, renamed
-from synthct.scene.following import Following
+from synthct.scene.job_line import JobLine
 from synthct.scene.jobs import Job
 from synthct.scene.plots import show_chart
-from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 
 _TITLE = "Evaluation"
@@ -72,9 +69,9 @@ class EvaluationPairSection:
         self._slices = TableView(self.ui.slicesTable, self._on_slice)
         for name, title in _PLOTS.items():
             self.ui.plotComboBox.addItem(title, name)
-        self._following = Following(self._on_end, self._on_look)
+        widgets = (self.ui.evaluateButton, self.ui.progressBar, self.ui.statusLabel)
+        self._line = JobLine(*widgets, _TITLE, self._start, self._take, self.update, "Measuring")
         views.point_listeners.append(self._on_point)
-        self.ui.evaluateButton.connect("clicked(bool)", self._on_evaluate)
         self.ui.compareButton.connect("clicked(bool)", self._on_compare)
         self.ui.plotComboBox.connect("activated(int)", self._on_plot)
         self.ui.openReportButton.connect("clicked(bool)", self._on_open_report)
@@ -84,18 +81,14 @@ class EvaluationPairSection:
     @property
     def job(self) -> Job | None:
         """What runs now, or None."""
-        return self._following.job
+        return self._line.job
 
     def update(self) -> None:
         """Show what was found, and what can be pressed."""
         node, ui = self._parameters(), self.ui
         lacking = _("Choose both CTs.") if node is None or not (node.pairReference and node.pairSynthetic) else ""
-        running = self.job is not None
-        ui.evaluateButton.text = _("Cancel") if running else _("Evaluate")
-        ui.evaluateButton.enabled = running or not lacking
-        ui.evaluateButton.toolTip = lacking or _("Measure how far the synthetic CT is from the reference, and where.")
-        ui.progressBar.setVisible(running)
-        ui.statusLabel.setVisible(bool(ui.statusLabel.text))
+        what = _("Measure how far the synthetic CT is from the reference, and where.")
+        self._line.show_button(_("Evaluate"), lacking, what)
         ui.maskSelector.enabled = node is not None and not node.pairBody
         self._show_tables(node)
         found = node is not None and node.pairScores is not None
@@ -112,24 +105,18 @@ class EvaluationPairSection:
 
     def poll(self) -> None:
         """See how far the job is; in a script Slicer's timers may never fire."""
-        self._following.look()
+        self._line.look()
 
     def scene_closing(self) -> None:
         """End the job: nothing of it comes into the scene that follows."""
-        self._cancel()
-        self.ui.statusLabel.text = ""
+        self._line.drop()
+        self._running = None
         self._views.forget()
 
     def close(self) -> None:
         """End a job that runs, and let go of the plot."""
-        self._cancel()
+        self._line.drop()
         self._views.close()
-
-    def _cancel(self) -> None:
-        job = self._following.cancel()
-        if job is not None:
-            remove_images(job.folder.parent)
-        self._running = None
 
     def _show_tables(self, node: Any) -> None:
         scores = rows_of(node.pairScores) if node is not None else []
@@ -146,47 +133,21 @@ class EvaluationPairSection:
         ]
         self._slices.show(["Slice", "Height, mm", "MAE, HU", "ME, HU"], content)
 
-    def _on_evaluate(self, _clicked: bool = False) -> None:
-        if self.job is not None:
-            self._cancel()
-            self._say(_("Cancelled. What was found before is as it was."))
-            return
-        try:
-            if not packages.ensure("SynthEval"):
-                return
-            with slicer.util.WaitCursor():
-                self._running = start(self._parameters(), self._session)
-        except UserError as error:
-            self._say_error(error)
-            return
-        self._following.follow(self._running.job)
-        show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Measuring"))
-        self.update()
+    def _start(self) -> None:
+        with slicer.util.WaitCursor():
+            self._running = found = start(self._parameters(), self._session)
+        self._line.follow(found.job, found.names, found.job.folder.parent)
 
-    def _on_look(self, job: Job) -> None:
-        show_progress(self.ui.progressBar, self.ui.statusLabel, job.progress, _("Measuring"))
-
-    def _on_end(self, job: Job) -> None:
+    def _take(self, job: Job) -> str:
         found, self._running = self._running, None
         parameters = self._parameters()
-        try:
-            if found is None or job.state != "done":
-                raise job_error(job.error, found.names if found is not None else {})
-            if parameters is None or found.synthetic.GetScene() is None or found.reference.GetScene() is None:
-                self._say(_("The volumes are no longer in the scene; nothing is shown."))
-                return
-            with slicer.util.WaitCursor():
-                finish(found, parameters)
-        except UserError as error:
-            self._say_error(error)
-            return
-        finally:
-            remove_images(job.folder.parent)  # patients' images
-        lines = [html.escape(renamed(text, found.names)) for text in job.warnings]
-        self._say("<br>".join(f"<span style='color:#b9770e'>{line}</span>" for line in lines))
+        if not (parameters and found and found.synthetic.GetScene() and found.reference.GetScene()):
+            return _("The volumes are no longer in the scene; nothing is shown.")
+        with slicer.util.WaitCursor():
+            finish(found, parameters)
         self._views.show(found.reference, found.synthetic, parameters.pairError)
         self._show_plot("pairSliceChart")
-        self.update()
+        return ""
 
     def _on_compare(self, _clicked: bool = False) -> None:
         node = self._parameters()
@@ -206,7 +167,7 @@ class EvaluationPairSection:
         what = getattr(node, name, None) if node is not None else None
         if what is None:
             if name == "pairLineChart":
-                self._say(_("No line was chosen when this was evaluated."))
+                self._line.say(_("No line was chosen when this was evaluated."))
             return
         if what.IsA("vtkMRMLPlotChartNode"):
             self._show_volumes()
@@ -244,22 +205,14 @@ class EvaluationPairSection:
         try:
             open_page(self._parameters().pairReport.GetText(), self._session)
         except UserError as error:
-            self._say_error(error)
+            self._line.say_error(error)
 
     def _on_save_report(self, _clicked: bool = False) -> None:
         node = self._parameters().pairReport
         try:
             saved = save_page(node.GetText(), f"{node.GetName()}.html")
         except UserError as error:
-            self._say_error(error)
+            self._line.say_error(error)
             return
         if saved is not None:
-            self._say(html.escape(_("Saved as {file}.").format(file=saved)))
-
-    def _say_error(self, error: UserError) -> None:
-        self._say(error_html(error))
-        slicer.util.errorDisplay(str(error), windowTitle=_(_TITLE))
-
-    def _say(self, text: str) -> None:
-        self.ui.statusLabel.text = text
-        self.update()
+            self._line.say(html.escape(_("Saved as {file}.").format(file=saved)))

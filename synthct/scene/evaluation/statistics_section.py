@@ -16,8 +16,8 @@ from slicer.i18n import tr as _
 
 from synthct.scene.evaluation.cases import RESULTS
 from synthct.scene.evaluation.comparisons import GroupsView, TestsView, take_groups, take_tests
-from synthct.scene.evaluation.job_line import JobLine
 from synthct.scene.evaluation.key_values import key_values
+from synthct.scene.job_line import JobLine
 from synthct.scene.jobs import Job
 from synthct.scene.path_parameters import PathParameters
 from synthct.scene.session import Session
@@ -55,13 +55,13 @@ class EvaluationStatisticsSection:
         self._paths = PathParameters({"statisticsScores": self.ui.scoresPathEdit}, (), parameters, self.update)
         self.ui.scoresPathEdit.nameFilters = ["CSV (*.csv)"]
         self._tests, self._groups = TestsView(self.ui.testsTable), GroupsView(self.ui.groupsTable)
-        self._line = JobLine(_TITLE, self.ui.progressBar, self.ui.statusLabel, _("Testing"), self._take, self.update)
+        widgets = (self.ui.testButton, self.ui.progressBar, self.ui.statusLabel)
+        self._line = JobLine(*widgets, _TITLE, self._start, self._take, self.update, "Testing")
         self.ui.takeCohortButton.connect("clicked(bool)", self._on_take_cohort)
         self.ui.takeExperimentButton.connect("clicked(bool)", self._on_take_experiment)
         self.ui.groupComboBox.connect("activated(int)", self._on_columns)
         self.ui.baselineComboBox.connect("activated(int)", self._on_columns)
         self.ui.unitComboBox.connect("activated(int)", self._on_columns)
-        self.ui.testButton.connect("clicked(bool)", self._on_test)
         self.update()
 
     @property
@@ -72,15 +72,12 @@ class EvaluationStatisticsSection:
     def update(self) -> None:
         """Show what was found, and what can be pressed."""
         self._paths.update()
-        node, ui, running = self._parameters(), self.ui, self.job is not None
+        node, ui = self._parameters(), self.ui
         self._show_columns(node)
-        lacking = self._lacking(node)
-        ui.testButton.text = _("Cancel") if running else _("Test")
-        ui.testButton.enabled = running or not lacking
-        ui.testButton.toolTip = lacking or _("Compare every group with the baseline, paired; corrected after Holm.")
+        what = _("Compare every group with the baseline, paired; corrected after Holm.")
+        self._line.show_button(_("Test"), self._lacking(node), what)
         ui.takeCohortButton.enabled = node is not None and self._cohort_scores(node) is not None
         ui.takeExperimentButton.enabled = node is not None and self._experiment_scores(node) is not None
-        self._line.show()
         tests = node.statisticsTests if node is not None else None
         groups = node.statisticsGroups if node is not None else None
         ui.resultsTabs.setVisible(tests is not None or groups is not None)
@@ -93,12 +90,11 @@ class EvaluationStatisticsSection:
 
     def scene_closing(self) -> None:
         """End the job: nothing of it comes into the scene that follows."""
-        self._line.cancel()
-        self._line.say("")
+        self._line.drop()
 
     def close(self) -> None:
         """End a job that runs."""
-        self._line.cancel()
+        self._line.drop()
 
     def _lacking(self, node: Any) -> str:
         if node is None or not self._paths["statisticsScores"]:
@@ -171,13 +167,7 @@ class EvaluationStatisticsSection:
         if path is not None:
             self.ui.scoresPathEdit.currentPath = str(path)
 
-    def _on_test(self, _clicked: bool = False) -> None:
-        if self.job is not None:
-            self._line.cancel(_("Cancelled. What was found before is as it was."))
-        else:
-            self._line.start(self._begin)
-
-    def _begin(self) -> Job:
+    def _start(self) -> None:
         node = self._parameters()
         where = key_values(node.statisticsWhere, _("Only where"))
         folder = self._session.new_folder()
@@ -190,7 +180,7 @@ class EvaluationStatisticsSection:
             "output": folder / "statistics.json",
         }
         words = [word for key, value in where.items() for word in ("--where", f"{key}={value}")]
-        return Job.start("statistics", options, folder / "job", words=words)
+        self._line.follow(Job.start("statistics", options, folder / "job", words=words))
 
     def _take(self, job: Job) -> str:
         parameters = self._parameters()

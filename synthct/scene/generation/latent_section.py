@@ -127,13 +127,7 @@ class LatentSection:
         if self.preview.busy:
             self.preview.drop()
         else:
-            self._work.attempt(self._ensure_and_ask)
-
-    def _ensure_and_ask(self) -> None:
-        if packages.ensure(_TITLE):
-            self._ask()
-        else:
-            self._work.say(_("Nothing was installed, nothing was made."))
+            self._work.ensure_and(self._ask)
 
     def _ask(self) -> None:
         """Have the pair under the slider made; what cannot be made is said, but not by a dialog for each movement."""

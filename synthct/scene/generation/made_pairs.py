@@ -11,7 +11,7 @@ import qt
 from slicer.i18n import tr as _
 
 from synthct.errors import UserError
-from synthct.scene.cards import error_html
+from synthct.scene.cards import error_html, warning_lines
 from synthct.scene.folder_job import FolderJob
 from synthct.scene.generation.folder import PICTURE, PROCESS, GeneratedFolder
 from synthct.scene.generation.pair_nodes import find_pair, put_pair, show_pair
@@ -124,8 +124,7 @@ class MadePairs:
             volume = put_pair(image, mask, pair.id, found.model, origin)
         show_pair(volume)
         said = _("{name} is shown.").format(name=html.escape(volume.GetName()))
-        remarks = f"<br><span style='color:#b9770e'>{html.escape(pair.remarks)}</span>" if pair.remarks else ""
-        self._work.say(said + remarks)
+        self._work.say("<br>".join([said, *warning_lines(list(filter(None, [pair.remarks])))]))
 
     def _on_open_folder(self, _clicked: bool = False) -> None:
         if self.found is not None:

@@ -13,18 +13,15 @@ import slicer
 from slicer.i18n import tr as _
 
 from synthct.errors import UserError
-from synthct.scene import packages
 from synthct.scene.cards import error_html
 from synthct.scene.display import set_ct_window
-from synthct.scene.exchange import job_error, remove_images
-from synthct.scene.following import Following
+from synthct.scene.job_line import JobLine
 from synthct.scene.jobs import Job
 from synthct.scene.label_map.class_colours import set_outline, show_labels
 from synthct.scene.label_map.class_table import ClassTableEditor
 from synthct.scene.label_map.job import LabelRequest, check_output, finish, start
 from synthct.scene.label_map.mapping_table import MappingTable
 from synthct.scene.label_maps import label_names
-from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 
 
@@ -51,7 +48,6 @@ class LabelMapSection:
         self._session, self._parameters = session, parameters
         self._owner: Any = None  # the parameter node of this scene, also while another module is shown
         self._request: LabelRequest | None = None
-        self._names: dict[Path, str] = {}
         self._shown = ""
         self._appearance: tuple[Any, ...] = ()
         self._listed: tuple[Any, ...] = ()
@@ -60,30 +56,28 @@ class LabelMapSection:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.widget.setMRMLScene(slicer.mrmlScene)
         button.layout().addWidget(self.widget)
-        self._following = Following(self._on_end, self._on_look)
+        widgets = (self.ui.makeButton, self.ui.labelsProgressBar, self.ui.labelsStatusLabel)
+        kept = "The scene is as it was."
+        self._line = JobLine(*widgets, "Label map", self._start, self._take, self.update, kept=kept)
         self.classes: ClassTableEditor | None = None
         self.mapping = MappingTable(self.ui.mappingTable, self._on_mapping)
-        self.ui.makeButton.connect("clicked(bool)", self._on_make)
         self._make_editor()
         self.update()
 
     @property
     def job(self) -> Job | None:
         """What runs now, or None."""
-        return self._following.job
+        return self._line.job
 
     def close(self) -> None:
         """End a job that is under way; nothing of it comes into the scene."""
-        job = self._following.cancel()
-        if job is not None:
-            remove_images(job.folder.parent)
+        self._line.drop()
         self._request = None
 
     def scene_closing(self) -> None:
         """Forget what belongs to the scene."""
         self.close()
         self._owner = None
-        self.ui.labelsStatusLabel.text = ""
 
     def update(self) -> None:
         """Show what the parameter node says, and what can be pressed."""
@@ -100,9 +94,7 @@ class LabelMapSection:
         if node is not None:
             self._show_labels(node)
         lacking = "" if running else self._lacking(node)
-        self.ui.makeButton.text = _("Cancel") if running else _("Make the label map")
-        self.ui.makeButton.enabled = not lacking
-        self.ui.makeButton.toolTip = lacking or _("Make the label map; it is shown over the CT.")
+        self._line.show_button(_("Make the label map"), lacking, _("Make the label map; it is shown over the CT."))
         for part in (
             self.ui.ctSelector,
             self.ui.nodulesSelector,
@@ -111,8 +103,6 @@ class LabelMapSection:
             self.ui.classesButton,
         ):
             part.enabled = not running
-        self.ui.labelsProgressBar.setVisible(running)
-        self.ui.labelsStatusLabel.setVisible(bool(self.ui.labelsStatusLabel.text))
 
     def _lacking(self, node: Any) -> str:
         if node is None or not (node.ctVolume or node.segmentation):
@@ -155,7 +145,7 @@ class LabelMapSection:
             try:
                 self._labels = label_names(segmentation)
             except UserError as error:
-                self.ui.labelsStatusLabel.text = error_html(error)
+                self._line.say(error_html(error))
         self.mapping.show(self._labels, table, text)
 
     def _show_labels(self, node: Any) -> None:
@@ -191,24 +181,11 @@ class LabelMapSection:
         if node is not None:
             node.mapping = self.mapping.text
 
-    def _on_make(self, _clicked: bool = False) -> None:
-        if self.job is not None:
-            self.close()
-            self._say(_("Cancelled. The scene is as it was."))
-            return
-        try:
-            if not packages.ensure("Label map to CT"):
-                self._say(_("Nothing was installed, nothing was made."))
-                return
-            self._make_editor()
-            self._request = self._chosen()
-            job, self._names = start(self._request, self._session)
-        except UserError as error:
-            self._fail(error)
-            return
-        self._following.follow(job)
-        show_progress(self.ui.labelsProgressBar, self.ui.labelsStatusLabel, None, _("Starting"))
-        self.update()
+    def _start(self) -> None:
+        self._make_editor()
+        self._request = self._chosen()
+        job, names = start(self._request, self._session)
+        self._line.follow(job, names, job.folder.parent)
 
     def _chosen(self) -> LabelRequest:
         node, classes = self._parameters(), self.classes
@@ -218,43 +195,20 @@ class LabelMapSection:
         mapping = self.mapping.mapping if node.segmentation is not None else {}
         return LabelRequest(node.ctVolume, node.segmentation, node.nodules, classes.table, mapping, node.labelMap)
 
-    def _on_look(self, job: Job) -> None:
-        show_progress(self.ui.labelsProgressBar, self.ui.labelsStatusLabel, job.progress, _("Starting"))
-
-    def _on_end(self, job: Job) -> None:
+    def _take(self, job: Job) -> str:
         request, self._request = self._request, None
-        node = None
-        try:
-            if job.state != "done" or job.result is None:
-                raise job_error(job.error, self._names)
-            if request is None or request.source.GetScene() is None:
-                raise UserError(_("The label map was not kept."), _("What it was made of has left the scene."))
-            node = finish(job, request)
-        except UserError as error:
-            self._fail(error)
-            return
-        finally:
-            remove_images(job.folder.parent)
-        parameters = self._owner
+        if request is None or request.source.GetScene() is None:
+            raise UserError(_("The label map was not kept."), _("What it was made of has left the scene."))
+        node, parameters = finish(job, request), self._owner
         parameters.labelMap = node
         if request.ct is not None:
             set_ct_window(request.ct, "Lung")
         show_labels(node, request.ct, parameters.outline, parameters.labelOpacity / 100)
-        self._say(_made_html(node.GetName(), job))
-
-    def _fail(self, error: UserError) -> None:
-        self._say(error_html(error))
-        slicer.util.errorDisplay(str(error), windowTitle=_("Label map"))
-
-    def _say(self, text: str) -> None:
-        self.ui.labelsStatusLabel.text = text
-        self.update()
+        return _made_html(node.GetName(), job)
 
 
 def _made_html(name: str, job: Job) -> str:
-    """Return what a label map holds: millilitres of each class, and the warnings on the way."""
+    """Return what a label map holds: millilitres of each class."""
     result = job.result or {}
     counts = ", ".join(f"{entry['name']} {entry['ml']:.4g} ml" for entry in result["classes"] if entry["voxels"])
-    lines = [f"<b>{html.escape(name)}</b>: {html.escape(counts)}."]
-    lines += [f"<span style='color:#b9770e'>{html.escape(text)}</span>" for text in job.warnings]
-    return "<br>".join(lines)
+    return f"<b>{html.escape(name)}</b>: {html.escape(counts)}."

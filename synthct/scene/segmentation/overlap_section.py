@@ -15,9 +15,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from synthct.errors import UserError
-from synthct.scene.evaluation.job_line import JobLine
 from synthct.scene.evaluation.tables import TableView, fill_table, number_in, rows_of, short
 from synthct.scene.evaluation.views import CompareViews
+from synthct.scene.job_line import JobLine
 from synthct.scene.jobs import Job
 from synthct.scene.path_parameters import PathParameters
 from synthct.scene.segmentation.mask_case import NODES, load_masks
@@ -68,10 +68,8 @@ class OverlapSection:
         self._paths = PathParameters(edits, tuple(edits), parameters, self.update)
         self._patients = TableView(self.ui.patientsTable, self._on_patient)
         self._summary = TableView(self.ui.summaryTable)
-        self._line = JobLine(
-            _("Segmentations"), self.ui.progressBar, self.ui.statusLabel, _("Scoring"), self._take, self.update
-        )
-        self.ui.scoreButton.connect("clicked(bool)", self._on_score)
+        widgets = (self.ui.scoreButton, self.ui.progressBar, self.ui.statusLabel)
+        self._line = JobLine(*widgets, "Segmentations", self._start, self._take, self.update, "Scoring")
         self.ui.backButton.connect("clicked(bool)", self._on_back)
         self.update()
 
@@ -83,13 +81,11 @@ class OverlapSection:
     def update(self) -> None:
         """Show what was found, and what can be pressed."""
         self._paths.update()
-        node, ui, running = self._parameters(), self.ui, self.job is not None
-        both = self._paths["overlapReferences"] and self._paths["overlapPredicted"]
+        node, ui = self._parameters(), self.ui
+        both = node is not None and self._paths["overlapReferences"] and self._paths["overlapPredicted"]
         lacking = "" if both else _("Choose a folder of reference masks and one of the masks that were found.")
-        ui.scoreButton.text = _("Cancel") if running else _("Score the masks")
-        ui.scoreButton.enabled = running or not (lacking or node is None)
-        ui.scoreButton.toolTip = lacking or _("Dice, sensitivity, precision, surfaces and volumes of every patient.")
-        self._line.show()
+        what = _("Dice, sensitivity, precision, surfaces and volumes of every patient.")
+        self._line.show_button(_("Score the masks"), lacking, what)
         scores = node.overlapScores if node is not None else None
         for widget in (ui.resultsTabs, ui.backButton):
             widget.setVisible(scores is not None)
@@ -103,12 +99,11 @@ class OverlapSection:
 
     def scene_closing(self) -> None:
         """End the job: nothing of it comes into the scene that follows."""
-        self._line.cancel()
-        self._line.say("")
+        self._line.drop()
 
     def close(self) -> None:
         """End a job that runs."""
-        self._line.cancel()
+        self._line.drop()
 
     def _show_patients(self, table: slicer.vtkMRMLTableNode | None) -> None:
         rows = rows_of(table)
@@ -133,13 +128,7 @@ class OverlapSection:
         tips = [known.get(row["score"], "") for row in rows if row["score"] in _SCORES]
         self._summary.show([_("Score"), _("Mean"), "SD", _("Median"), "n", _("Of")], shown, tips)
 
-    def _on_score(self, _clicked: bool = False) -> None:
-        if self.job is not None:
-            self._line.cancel(_("Cancelled. What was found before is as it was."))
-        else:
-            self._line.start(self._begin)
-
-    def _begin(self) -> Job:
+    def _start(self) -> None:
         folder = self._session.new_folder()
         options = {
             "reference": Path(self._paths["overlapReferences"]).absolute(),
@@ -148,7 +137,7 @@ class OverlapSection:
             "output": folder / "scores.csv",
             "summary": folder / "summary.json",
         }
-        return Job.start("overlap", options, folder / "job")
+        self._line.follow(Job.start("overlap", options, folder / "job"))
 
     def _take(self, job: Job) -> str:
         parameters, options = self._parameters(), job.options
@@ -194,6 +183,7 @@ class OverlapSection:
             self._views.jump(place)
         text = _("<b>{name}</b>: reference, found, and the difference: blue is missed, red is too much.")
         self._line.say(text.format(name=html.escape(patient)))
+        self.update()
 
     def _on_back(self, _clicked: bool = False) -> None:
         self._views.back()

@@ -19,15 +19,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from synthct.errors import UserError
-from synthct.scene import packages
-from synthct.scene.cards import error_html
 from synthct.scene.evaluation.tables import TableView, fill_table, rows_of, short
 from synthct.scene.evaluation.views import CompareViews
-from synthct.scene.exchange import job_error
-from synthct.scene.following import Following
+from synthct.scene.job_line import JobLine
 from synthct.scene.jobs import Job
 from synthct.scene.path_parameters import PathParameters
-from synthct.scene.progress import show_progress
 from synthct.scene.session import Session
 from synthct.scene.turing.items import remove_item, show_item
 from synthct.turing_folder import Answer, TuringTest, open_test, raters, read_answers, save_answer
@@ -90,8 +86,9 @@ class TuringSection:
             self._on_paths,
         )
         self._results = TableView(self.ui.resultsTable)
-        self._following = Following(self._on_end, self._on_look)
-        self.ui.prepareButton.connect("clicked(bool)", self._on_prepare)
+        widgets = (self.ui.prepareButton, self.ui.progressBar, self.ui.statusLabel)
+        kept = "The folder is not whole: choose another."
+        self._line = JobLine(*widgets, _TITLE, self._prepare, self._take, self.update, "Working", kept)
         self.ui.beginButton.connect("clicked(bool)", self._on_begin)
         self.ui.ratingSlider.connect("valueChanged(int)", self._on_rating)
         self.ui.ratingSlider.connect("sliderReleased()", self._on_rating)
@@ -104,7 +101,7 @@ class TuringSection:
     @property
     def job(self) -> Job | None:
         """What runs now, or None."""
-        return self._following.job
+        return self._line.job
 
     def update(self) -> None:
         """Show where the rater is, and what can be pressed."""
@@ -113,15 +110,15 @@ class TuringSection:
         running, rating = self.job is not None, test is not None
         preparing = self.job is not None and "real" in self.job.options
         sources = self._paths["turingReal"] and self._paths["turingGenerated"]
-        ui.prepareButton.text = _("Cancel") if preparing else _("Prepare")
-        ui.prepareButton.enabled = preparing or bool(sources and self._paths["turingTest"] and not (running or rating))
+        lacking = "" if sources and self._paths["turingTest"] else _("Choose both sources and the folder of the test.")
+        self._line.show_button(_("Prepare"), lacking, "")
+        if running and not preparing:
+            ui.prepareButton.text, ui.prepareButton.enabled = _("Prepare"), False
         ui.prepareGroupBox.setVisible(not rating)
         for widget in (ui.testPathEdit, ui.raterComboBox):
             widget.enabled = not rating
         ui.beginButton.text = _("End") if rating else _("Begin")
         ui.beginButton.enabled = rating or bool(self._paths["turingTest"] and not running)
-        ui.progressBar.setVisible(running)
-        ui.statusLabel.setVisible(bool(ui.statusLabel.text))
         ui.ratingGroupBox.setVisible(rating)
         if test is not None:
             self._show_rating(test)
@@ -132,17 +129,16 @@ class TuringSection:
 
     def poll(self) -> None:
         """See how far the job is; in a script Slicer's timers may never fire."""
-        self._following.look()
+        self._line.look()
 
     def scene_closing(self) -> None:
         """The item goes with the scene; every answer is on the disk."""
-        self._following.cancel()
+        self._line.drop()
         self._leave()
-        self.ui.statusLabel.text = ""
 
     def close(self) -> None:
         """End a job that runs."""
-        self._following.cancel()
+        self._line.drop()
 
     def _show_rating(self, test: TuringTest) -> None:
         ui, count = self.ui, len(test.items)
@@ -201,10 +197,11 @@ class TuringSection:
             self._go(test, next((place for place in places if test.items[place].name not in self._answers), 0))
         except UserError as error:
             self._leave()
-            self._say_error(error)
+            self._line.say_error(error)
             return
         self.test = test
-        self._say("")
+        self._line.say("")
+        self.update()
 
     def _leave(self) -> None:
         self.test, self._rater, self._answers, self._place = None, "", {}, 0
@@ -234,11 +231,13 @@ class TuringSection:
         try:
             self._answers = save_answer(test.folder, self._rater, name, rating, seconds)
         except UserError as error:
-            self._say_error(error)
+            self._line.say_error(error)
             return
         self._since = now
         done = sum(item.name in self._answers for item in test.items)
-        self._say(_("All {count} items are rated. Thank you.").format(count=done) if done == len(test.items) else "")
+        whole = done == len(test.items)
+        self._line.say(_("All {count} items are rated. Thank you.").format(count=done) if whole else "")
+        self.update()
 
     def _on_back(self, _clicked: bool = False) -> None:
         self._step(-1)
@@ -253,64 +252,44 @@ class TuringSection:
         try:
             self._go(test, self._place + by)
         except UserError as error:
-            self._say_error(error)
+            self._line.say_error(error)
         self.update()
 
-    def _on_prepare(self, _clicked: bool = False) -> None:
-        if self.job is not None:
-            self._following.cancel()
-            self._say(_("Cancelled. The folder is not whole: choose another."))
-            return
+    def _prepare(self) -> None:
         options = {
             "real": Path(self._paths["turingReal"]).absolute(),
             "generated": Path(self._paths["turingGenerated"]).absolute(),
             "count": int(self.ui.countSpinBox.value) or None,
             "seed": int(self.ui.seedSpinBox.value),
         }
-        self._start("prepare", options)
+        self._begin("prepare", options)
 
     def _on_results(self, _clicked: bool = False) -> None:
         question = _("The results show who can tell real from generated. Nobody who still rates should see them. Show?")
         if slicer.util.confirmOkCancelDisplay(question, _(_TITLE)):
-            self._start("score", {"output": self._session.new_folder() / "result.json"})
+            self._line.ensure_and(lambda: self._begin("score", {"output": self._session.new_folder() / "result.json"}))
 
     def _on_export(self, _clicked: bool = False) -> None:
         window = slicer.util.mainWindow()
         chosen = str(qt.QFileDialog.getSaveFileName(window, _("Export the ratings"), "ratings.csv", "CSV (*.csv)"))
         if chosen:
-            self._start("score", {"table": Path(chosen), "overwrite": True})
+            self._line.ensure_and(lambda: self._begin("score", {"table": Path(chosen), "overwrite": True}))
 
-    def _start(self, action: str, options: dict[str, Any]) -> None:
-        folder = Path(self._paths["turingTest"]).absolute()
-        try:
-            if packages.ensure("SynthEval"):
-                words = [action, str(folder)]
-                self._following.follow(Job.start("turing", options, self._session.new_folder(), words=words))
-                show_progress(self.ui.progressBar, self.ui.statusLabel, None, _("Working"))
-        except UserError as error:
-            self._say_error(error)
-        self.update()
+    def _begin(self, action: str, options: dict[str, Any]) -> None:
+        words = [action, str(Path(self._paths["turingTest"]).absolute())]
+        self._line.follow(Job.start("turing", options, self._session.new_folder(), words=words))
 
-    def _on_look(self, job: Job) -> None:
-        show_progress(self.ui.progressBar, self.ui.statusLabel, job.progress, _("Working"))
-
-    def _on_end(self, job: Job) -> None:
+    def _take(self, job: Job) -> str:
         options, parameters = job.options, self._parameters()
-        try:
-            if job.state != "done" or job.result is None:
-                raise job_error(job.error, {})
-            if "real" in options:
-                text = _("{count} items are prepared. Keep key.json away from the raters.")
-                self._say(text.format(count=job.result["items"]))
-                self._on_paths()
-            elif "table" in options:
-                self._say(html.escape(_("Exported to {file}.").format(file=options["table"])))
-            elif parameters is not None:
-                self._take_results(Path(options["output"]), parameters)
-        except UserError as error:
-            self._say_error(error)
-        except (OSError, ValueError, KeyError) as error:
-            self._say_error(UserError("The result cannot be read.", f"{error}.", "Try again."))
+        if "real" in options:
+            self._on_paths()
+            text = _("{count} items are prepared. Keep key.json away from the raters.")
+            return text.format(count=(job.result or {})["items"])
+        if "table" in options:
+            return html.escape(_("Exported to {file}.").format(file=options["table"]))
+        if parameters is not None:
+            self._take_results(Path(options["output"]), parameters)
+        return ""
 
     def _take_results(self, path: Path, parameters: Any) -> None:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -339,15 +318,6 @@ class TuringSection:
             )
         table.SetDescription(text)
         parameters.turingResults = table
-        self._say("")
-
-    def _say_error(self, error: UserError) -> None:
-        self._say(error_html(error))
-        slicer.util.errorDisplay(str(error), windowTitle=_(_TITLE))
-
-    def _say(self, text: str) -> None:
-        self.ui.statusLabel.text = text
-        self.update()
 
 
 def _number(value: Any) -> float:
