@@ -8,7 +8,7 @@ from typing import Any
 
 import qt
 
-from synthct.scene.cards import error_html, score_rows
+from synthct.scene.cards import error_html, score_rows, warning_lines
 from synthct.scene.translation import Translation
 from synthct.terminal import duration
 
@@ -61,5 +61,5 @@ def result_html(translation: Translation, shown: str = "shown over the MR") -> s
         lines.append(f"<b>{html.escape(node.GetName())}</b> is in the scene, {shown}.")
     if translation.likeness:
         lines.append(html.escape(translation.likeness))
-    lines += [f"<span style='color:#b9770e'>{html.escape(text)}</span>" for text in translation.warnings]
+    lines += warning_lines(translation.warnings)
     return "<br>".join(lines)

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 
 from synthct.errors import UserError
 from synthct.scene import packages
-from synthct.scene.cards import error_html
+from synthct.scene.cards import error_html, warning_lines
 from synthct.scene.following import Following
 from synthct.scene.jobs import Job
 from synthct.scene.nodes import image_from_node
@@ -182,7 +182,7 @@ class DicomExport:
         return Path(chosen) if chosen else None
 
     def _on_end(self, job: Job) -> None:
-        lines = [f"<span style='color:#b9770e'>{html.escape(text)}</span>" for text in job.warnings]
+        lines = warning_lines(job.warnings)
         if job.state == "done" and job.result is not None:
             text = _("{slices} DICOM slices are in {folder}.").format(
                 slices=job.result["slices"], folder=job.result["output"]
