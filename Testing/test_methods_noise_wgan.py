@@ -1,20 +1,19 @@
-"""The noise-fed GANs of rows C4 and C5: a step by hand, clipping, penalty, whose turn it is, growing, learning."""
+"""The noise-fed GANs of rows C4 and C5: a step by hand, clipping, penalty, whose turn it is, growing.
+
+What they learn is in `test_methods_overfit.py`.
+"""
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
-from phantoms import phantom_pair
 from test_methods_steps import NoUpdate, PlainUpdate
 from torch import nn
 
 from synthct.errors import UserError
-from synthct.evaluation.distribution.image_statistics import image_statistics, statistics_distance
 from synthct.methods.lipschitz import gradient_penalty
 from synthct.methods.noise import draw_latents, latent_shape_of
 from synthct.methods.registry import build_method
 from synthct.recipe import NOISE_TASK, recipe_from_dict
-from synthct.volumes.scaling import make_scaling
 
 UNET = {"name": "noise-unet", "filters": "8-16-16"}
 JUDGE = {"name": "strided-discriminator", "filters": "8-16-16"}
@@ -47,15 +46,6 @@ def gan(method, size=(16, 16, 16), generator=UNET, judge=JUDGE, optimiser=RMSPRO
 
 def wgan(size=(16, 16, 16), generator=UNET, judge=JUDGE, optimiser=RMSPROP, **options):
     return gan({"name": "noise-wgan", "latent": 1, **options}, size, generator, judge, optimiser)
-
-
-def phantoms(count=8):
-    """CT and bone mask of small phantoms, (N, 2, 16, 16, 16), −1 to 1."""
-    scaling, pairs = make_scaling({"name": "hagan-ct"}), []
-    for seed in range(count):
-        hu = sitk.GetArrayFromImage(phantom_pair((16, 16, 16), seed)[1])
-        pairs.append(np.stack([scaling.apply(hu), np.where(hu > 200, 1, -1)]))
-    return torch.from_numpy(np.stack(pairs).astype(np.float32))
 
 
 def pictures(count, size=(16, 16, 16), seed=0):
@@ -190,39 +180,3 @@ def test_networks_grow_with_the_training_and_the_critic_sees_real_images_as_coar
 def test_wrong_choices_are_refused(make, words):
     with pytest.raises(UserError, match=words):
         make()
-
-
-def distance(method, real):
-    generator = method.networks["generator"]
-    made = method.preview({"latent": draw_latents(latent_shape_of(generator), 24, 0)}).numpy()
-    return statistics_distance(*(np.stack([image_statistics(image) for image in found]) for found in (made, real)))
-
-
-ADAM = {"name": "adam", "lr": 1e-3, "beta1": 0.5}
-LEARNERS = {
-    "vanilla": (lambda: gan({"name": "vanilla-gan", "latent": 1}, optimiser=ADAM), 150),
-    "clip": (lambda: wgan(clip=0.03, optimiser={"name": "rmsprop", "lr": 5e-4}), 150),
-    "growing": (
-        lambda: wgan(
-            latent=8, constraint="penalty", generator=GROWN[0], judge=GROWN[1], optimiser={**ADAM, "beta1": 0.0}
-        ),
-        80,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", LEARNERS)
-def test_eight_phantoms_are_learned(name):
-    """The distance of image statistics to the phantoms falls below a fifteenth of what it was.
-
-    The other forms are in `test_methods_overfit.py`.
-    """
-    make, steps = LEARNERS[name]
-    method, real = make(), phantoms()
-    before = distance(method, real.numpy())
-    update = PlainUpdate(method)
-    torch.manual_seed(0)
-    for step in range(steps):
-        method.training_step({"target": real[torch.randperm(8)[:4]]}, update, step / steps)
-    after = distance(method, real.numpy())
-    assert after < before / 15
