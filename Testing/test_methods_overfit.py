@@ -4,7 +4,7 @@ The feature distance is the Fréchet distance of the means of blocks of 8 voxels
 mask), each less the mean of its channel, so that knowing the mean HU is worth nothing. What the running mean of the
 generator's weights makes is compared with the phantoms. The distance must fall to a stated share of what it was before
 the training, half-way or at the end: a run keeps the best of its models, too. HA-GAN learns its own in
-`test_methods_ha_gan.py`, FastGAN in `test_methods_stylegan2_fastgan.py`.
+`test_methods_ha_gan.py`.
 """
 
 import numpy as np
@@ -45,8 +45,8 @@ def phantoms():
     return {3: functional.avg_pool3d(whole, 2), 2: whole[:, :, 32].contiguous()}
 
 
-def adam(lr, beta1=0.5):
-    return {"name": "adam", "lr": lr, "beta1": beta1, "beta2": 0.99}
+def adam(lr, beta1=0.5, schedule="constant"):
+    return {"name": "adam", "lr": lr, "beta1": beta1, "beta2": 0.99, "schedule": schedule}
 
 
 def rmsprop(lr):
@@ -75,6 +75,10 @@ STYLEGAN2 = {
     "generator": {"name": "stylegan2", "capacity": 512, "widest": 16, "style": 24, "mapping": 2},
     "discriminator": {"name": "stylegan2-discriminator", "capacity": 512, "widest": 16},
 }
+FASTGAN = {
+    "generator": {"name": "fastgan", "capacity": 256, "widest": 16},
+    "discriminator": {"name": "fastgan-discriminator", "capacity": 256, "widest": 16},
+}
 VANILLA = {"name": "vanilla-gan", "latent": 1}
 CLIP = {"name": "noise-wgan", "constraint": "clip", "clip": 0.1}
 PENALTY = {"name": "noise-wgan", "constraint": "penalty"}
@@ -93,6 +97,8 @@ LEARNERS = {
                              adam(3e-3, 0.0), adam(3e-3, 0.0), VOLUME, 60, 0.7),
     "stylegan2": ({"name": "stylegan2", "latent": 16, "r1_weight": 1.0},
                   STYLEGAN2, adam(6e-3, 0.0), adam(6e-3, 0.0), SLICE, 40, 0.6),
+    "fastgan": ({"name": "fastgan", "latent": 4}, FASTGAN,
+                adam(4e-3, schedule="cosine"), adam(2e-3, schedule="cosine"), SLICE, 360, 0.85),
 }  # fmt: skip
 
 
