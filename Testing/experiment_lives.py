@@ -1,7 +1,7 @@
 """Run an experiment in child processes that are killed while they train, and once undisturbed: a program for the tests.
 
-``python experiment_lives.py RECIPE RUNS KILLS`` makes ``RUNS/undisturbed``, by two processes, and ``RUNS/killed``. It forks
-before torch has started any thread, so that each life costs no import.
+``python experiment_lives.py RECIPE RUNS KILLS`` makes ``RUNS/undisturbed``, by two processes, and ``RUNS/killed``. It
+forks before torch has started any thread, so that each life costs no import.
 """
 
 from __future__ import annotations

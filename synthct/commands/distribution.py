@@ -211,9 +211,7 @@ def _points(
     chosen = chosen_points(len(features))
     places, how = embed(features[chosen], seed)
     shown = f"{len(chosen)} of {len(features)} samples. " if len(chosen) < len(features) else ""
-    points = [
-        {**samples[number], "x": float(x), "y": float(y)} for number, (x, y) in zip(chosen, places, strict=True)
-    ]
+    points = [{**samples[number], "x": float(x), "y": float(y)} for number, (x, y) in zip(chosen, places, strict=True)]
     return points, f"{shown}{how}"
 
 
