@@ -13,13 +13,14 @@ from phantoms import phantom_labels, phantom_pair, write_phantom_cohort
 
 from synthct.__main__ import main
 from synthct.data.cache import open_cache
-from synthct.data.checks import check_case
+from synthct.data.checks import DEFAULT_CLASSES, check_case
 from synthct.data.cohort import Case, Cohort, read_cohort
 from synthct.data.discovery import find_cases
 from synthct.data.patches import PatchBatches
 from synthct.data.preparation import prepare_case, prepare_cohort
 from synthct.data.slices import SliceBatches
 from synthct.errors import UserError
+from synthct.labels.classes import read_class_table
 from synthct.methods.registry import build_method
 from synthct.recipe import Augmentation, Data, Elastic, Preparation, load_recipe
 from synthct.volumes.label_numbers import OUTSIDE_BODY, body_of_labels
@@ -89,6 +90,12 @@ def test_the_command_checks_and_writes_a_cohort(tmp_path, capsys):
     assert all(case.mr is None and case.labels.is_file() for case in written)
     assert main([*words, "--classes", "10", "--overwrite"]) == 0
     assert len(read_cohort(tmp_path / "c.json").used) == 3
+
+
+@pytest.mark.parametrize("preset", ["synthct-labels-unet", "synthct-labels-pix2pix", "synthct-labels-3d"])
+def test_check_and_our_presets_take_what_labels_makes(preset):
+    classes = 1 + max(entry.index for entry in read_class_table().classes)
+    assert classes == DEFAULT_CLASSES == make_scaling(load_recipe(preset).data.input_scaling).classes
 
 
 def test_a_label_map_on_another_grid_is_refused(tmp_path):

@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "alone or with masks/ (default mr-to-ct)",
     )
     parser.add_argument(
-        "--classes", type=int, default=7, metavar="N", help="classes that a label map may hold, 0 to N - 1 (default 7)"
+        "--classes", type=int, metavar="N", help="classes that a label map may hold, 0 to N - 1 (default: 8, our own)"
     )
     parser.add_argument("--table", type=Path, metavar="CSV", help="columns id, patient, sex, diagnosis, centre")
     parser.add_argument("--thumbnails", type=Path, metavar="DIR", help="write a small picture of each case here")
@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, events: Events) -> None:
-    from synthct.data.checks import check_cohort, table, without_bad_cases
+    from synthct.data.checks import DEFAULT_CLASSES, check_cohort, table, without_bad_cases
     from synthct.data.cohort import read_cohort, write_cohort
     from synthct.data.discovery import find_cases
 
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace, events: Events) -> None:
     again = options.folder.is_file()
     found = (read_cohort(options.folder), []) if again else find_cases(options.folder, options.table, options.task)
     cohort, leftovers = found
-    checks = check_cohort(cohort.for_task(options.task), events, options.classes)
+    checks = check_cohort(cohort.for_task(options.task), events, options.classes or DEFAULT_CLASSES)
     checked = without_bad_cases(cohort, checks)
     print(table(checks, leftovers))
     write_cohort(checked, options.output, overwrite=options.overwrite)

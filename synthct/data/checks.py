@@ -31,8 +31,8 @@ from synthct.volumes.label_numbers import listed_labels, unknown_labels
 from synthct.volumes.read import read_image
 from synthct.volumes.registration import register
 
-DEFAULT_CLASSES = 7
-"""Of our own class table (row B3)."""
+DEFAULT_CLASSES = 8
+"""Of our own class table (row B3; windpipe and outside the body are ours)."""
 _NAMES = {"mr": "MR", "ct": "CT", "labels": "label map"}
 MIN_BODY_DICE = 0.9
 MIN_EXPLAINED = 0.03
