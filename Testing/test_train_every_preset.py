@@ -74,6 +74,7 @@ def losses_of(method):
         "fastgan": {"d_real", "d_synthetic", "d_reconstruction", "g_adversarial"},
         "ha-gan": {
             *("d_real", "d_synthetic", "g_adversarial"),
+            *(["r1"] if options.get("r1_weight") else []),
             *(["e_l1", "ge_l1_low", "ge_l1_high"] if options.get("encoders", True) else []),
         },
         "noise-wgan": {"critic", "g_adversarial", *(["penalty"] if options.get("constraint") == "penalty" else [])},
@@ -100,7 +101,7 @@ def cohorts(tmp_path_factory):
 
     pairs = tiny_pairs(tmp_path_factory.mktemp("pairs"))
     noise = prepare_cohort(pairs, Preparation(), pairs.root / "prepared").root / "cohort.json"
-    return {labels: made(labels) for labels in (None, 6, 7)} | dict.fromkeys(IMAGE_TASKS, noise)
+    return {labels: made(labels) for labels in (None, 6, 8)} | dict.fromkeys(IMAGE_TASKS, noise)
 
 
 def small(preset):
